@@ -1,0 +1,1 @@
+"""Settings: where config.toml is found, what it may say, and what it says."""

@@ -1,0 +1,1 @@
+"""What happened: the only room that knows SQL."""

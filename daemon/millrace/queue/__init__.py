@@ -1,0 +1,1 @@
+"""The one door in, Huey over the ledger, pools and upkeep."""

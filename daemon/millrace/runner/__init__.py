@@ -1,0 +1,1 @@
+"""Runs one claimed job: deadlines, children, context, outcome."""

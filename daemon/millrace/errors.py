@@ -1,0 +1,260 @@
+"""
+One tree of exceptions. A class carries what its handler needs: the exit code of the command line, the status
+and the problem type of the HTTP interface. Messages are written for the person who reads them at 7 in the morning:
+what is wrong, where, and what to do.
+
+    MillraceError            exit 1   HTTP 500
+    ├── SettingsError        exit 78           config.toml is wrong; names the key and suggests one
+    ├── NotFound             exit 4   HTTP 404 no such job, run, task, queue …
+    │   └── UnknownTask      exit 4   HTTP 422 a submission names a task, queue or client that is not there
+    ├── WrongStatus          exit 5   HTTP 409 the move is not in the table for the job's status
+    ├── KeyConflict          exit 5   HTTP 409 the idempotency key belongs to a different submission
+    ├── PayloadError         exit 2   HTTP 422 the payload does not fit the task; names each field
+    ├── TooLarge             exit 2   HTTP 413 more bytes than the site takes
+    ├── NotPermitted         exit 77  HTTP 403 the token's role does not allow it
+    ├── Overloaded           exit 75  HTTP 503 the queue is at its bound; try again after a while
+    ├── AlreadyRunning       exit 75           another daemon holds the ledger
+    ├── NotRunning           exit 3            the daemon does not answer
+    ├── Unreachable          exit 69           an outside party does not answer
+    ├── LedgerError          exit 1   HTTP 500 the database did not do what was asked
+    │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
+    │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
+    │   └── LedgerForeign    exit 78           not a ledger, or one of another version
+    ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
+    ├── LostClaim                              another attempt owns the job; the late result is dropped
+    └── JobSignal                              raised by job code to steer its own outcome
+        ├── RetryLater                         try again after a delay of the job's choosing
+        ├── GiveUp                             not worth another attempt: to the dead letters
+        └── Parked                             wait without cost: an open breaker, a limit, a doubt
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class MillraceError(Exception):
+    """Base of all errors that Millrace raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+    type: ClassVar[str] = "error"
+
+
+class SettingsError(MillraceError):
+    """The configuration is wrong; the message names file, key and reason."""
+
+    exit_code = 78
+    type = "settings"
+
+
+class NotFound(MillraceError):
+    """Nothing of that name or id."""
+
+    exit_code = 4
+    http_status = 404
+    type = "not-found"
+
+
+class UnknownTask(NotFound):
+    """A submission names a task, queue or client that this site does not have; `field` says which of the three."""
+
+    http_status = 422
+    type = "unknown-task"
+
+    def __init__(self, message: str, *, field: str = "task") -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class WrongStatus(MillraceError):
+    """The job's status does not allow the move."""
+
+    exit_code = 5
+    http_status = 409
+    type = "wrong-status"
+
+
+class KeyConflict(MillraceError):
+    """The idempotency key was used before, for another task or payload; `job_id` is the job that has it."""
+
+    exit_code = 5
+    http_status = 409
+    type = "key-conflict"
+
+    def __init__(self, message: str, *, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with a payload: where (`payload.month`), why, and what would be right."""
+
+    field: str
+    reason: str
+    suggestion: str | None = None
+
+    def __str__(self) -> str:
+        hint = f" ({self.suggestion})" if self.suggestion else ""
+        return f"{self.field}: {self.reason}{hint}"
+
+
+class PayloadError(MillraceError):
+    """The payload does not fit the task; `problems` holds one entry per field."""
+
+    exit_code = 2
+    http_status = 422
+    type = "payload"
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(map(str, self.problems)))
+
+
+class TooLarge(MillraceError):
+    """More bytes than the site takes."""
+
+    exit_code = 2
+    http_status = 413
+    type = "too-large"
+
+
+class NotPermitted(MillraceError):
+    """The caller's role does not allow it."""
+
+    exit_code = 77
+    http_status = 403
+    type = "not-permitted"
+
+
+class Overloaded(MillraceError):
+    """The queue is at its bound; `retry_after_s` says when to come back."""
+
+    exit_code = 75
+    http_status = 503
+    type = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class AlreadyRunning(MillraceError):
+    """Another daemon holds the ledger."""
+
+    exit_code = 75
+    type = "already-running"
+
+
+class NotRunning(MillraceError):
+    """The daemon does not answer."""
+
+    exit_code = 3
+    type = "not-running"
+
+
+class Unreachable(MillraceError):
+    """An outside party does not answer."""
+
+    exit_code = 69
+    http_status = 502
+    type = "unreachable"
+
+
+class LedgerError(MillraceError):
+    """The database did not do what was asked."""
+
+    type = "ledger"
+
+
+class LedgerBusy(LedgerError):
+    """Another process held the write lock for longer than the caller would wait."""
+
+    exit_code = 75
+    http_status = 503
+    type = "ledger-busy"
+
+
+class LedgerFull(LedgerError):
+    """No space left for the write; nothing of it was kept."""
+
+    exit_code = 75
+    http_status = 507
+    type = "disk-full"
+
+
+class LedgerForeign(LedgerError):
+    """The file is not a ledger, or one that this version must not touch."""
+
+    exit_code = 78
+    type = "ledger-foreign"
+
+
+class ResultNotJSON(MillraceError):
+    """The job has done its work, but what it returned has no JSON form; repeating it cannot help."""
+
+    type = "result-not-json"
+
+
+class LostClaim(MillraceError):
+    """Another attempt owns the job; the late result is dropped."""
+
+    type = "lost-claim"
+
+
+class JobSignal(MillraceError):
+    """Raised by job code to steer its own outcome."""
+
+
+class RetryLater(JobSignal):
+    """
+    Try again after a delay of the job's choosing. Counts as a failure, so that no job retries for ever.
+
+    Args:
+        after: Seconds (a number ≥ 0) or a duration such as "5m".
+        reason: What the next reader should know.
+    """
+
+    def __init__(self, after: float | str, reason: str = "") -> None:
+        super().__init__(reason or f"asked to be retried after {after}")
+        self.after = after
+
+
+class GiveUp(JobSignal):
+    """Not worth another attempt: the job goes to the dead letters with this reason."""
+
+    def __init__(self, reason: str = "gave up") -> None:
+        super().__init__(reason)
+
+
+class Parked(JobSignal):
+    """
+    Wait without spending a failure.
+
+    Args:
+        reason: A waiting reason of the contract, such as "breaker:crm", "rate:crm" or "doubt".
+        after_s: Seconds until the job is looked at again; None means until somebody promotes it.
+    """
+
+    def __init__(self, reason: str, after_s: float | None = None) -> None:
+        super().__init__(f"parked: {reason}")
+        self.reason = reason
+        self.after_s = after_s
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return ' Did you mean "x"?' for the closest known name, else the first few known names, else ''."""
+    names = sorted(known)
+    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    if close:
+        return f' Did you mean "{close[0]}"?'
+    if not names:
+        return ""
+    listed = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")  # noqa: PLR2004 - a line's worth
+    return f" Known: {listed}."

@@ -1,0 +1,164 @@
+"""
+Where the site is: its config.toml, its folders, its ledger. Standard library only, so that a reading command finds the
+ledger without paying for the whole settings model; `load` validates everything.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from millrace.config.address import parse_listen
+from millrace.config.sizes import parse_size
+from millrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+CONFIG: Final = "config.toml"
+SYSTEM_CONFIG: Final = Path("/etc/millrace/config.toml")
+CONFIG_VARIABLE: Final = "MILLRACE_CONFIG"
+PREFIX: Final = "MILLRACE_"
+NESTED: Final = "__"
+
+DEFAULT_JOBS: Final = "jobs"
+DEFAULT_STATE: Final = "var"
+DEFAULT_LISTEN: Final = "127.0.0.1:8420"
+DEFAULT_MAX_BODY: Final = "1MB"
+DEFAULT_URL: Final = "sqlite:///millrace.db"
+
+_SQLITE: Final = "sqlite:///"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """
+    Where everything of a site is.
+
+    `config` is None when there is none (an empty file is a valid one), `root` the folder it stands in, `state` what the
+    daemon writes, `ledger` its database; `listen` is host and port, `jobs` the package of job modules in `root`,
+    `max_body` the bytes that a payload or a request may have.
+    """
+
+    config: Path | None
+    root: Path
+    state: Path
+    ledger: Path
+    listen: tuple[str, int]
+    jobs: str
+    max_body: int
+
+
+def find_config(explicit: Path | None, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """
+    Return the config.toml to use: the given one, $MILLRACE_CONFIG, ./config.toml, /etc/millrace/config.toml, or None.
+
+    Raises: SettingsError if a file was named, on the command line or in the environment, and is not there.
+    """
+    named = environ.get(CONFIG_VARIABLE)
+    for path, source in ((explicit, "-c"), (Path(named) if named else None, f"${CONFIG_VARIABLE}")):
+        if path is not None:
+            if path.is_file():
+                return path
+            problem = "is a folder; name the file in it" if path.is_dir() else "no such file"
+            raise SettingsError(f"{path}: {problem} (named by {source})")
+    return next((path for path in (Path(CONFIG), SYSTEM_CONFIG) if path.is_file()), None)
+
+
+def read_document(config: Path | None) -> tuple[dict[str, Any], str]:
+    """
+    Return config.toml as a dict, and its text; both are empty without a file.
+
+    Raises: SettingsError with line and column, if it cannot be read or is no TOML.
+    """
+    if config is None:
+        return {}, ""
+    try:
+        text = config.read_bytes().decode()
+        return tomllib.loads(text), text
+    except OSError as error:
+        raise SettingsError(f"{config}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{config}: is not UTF-8 text (byte {error.start})") from error
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{config}: is not valid TOML: {error}") from error
+
+
+def places(config: Path | None, environ: Mapping[str, str] = os.environ) -> Places:
+    """
+    Return where the site of this config.toml is, with the environment's overrides.
+
+    Looks only at the keys that it needs; the rest of the file may be wrong.
+
+    Raises: SettingsError if the file cannot be read or one of those keys is wrong.
+    """
+    document, _ = read_document(config)
+    return places_of(document, config, environ)
+
+
+def places_of(document: Mapping[str, Any], config: Path | None, environ: Mapping[str, str]) -> Places:
+    """Return the places of a document that was read already."""
+    look = _Look(document, config, environ)
+    root = config.absolute().parent if config else Path.cwd()
+    state = _state_folder(root, look.text("site", "state", DEFAULT_STATE), environ)
+    return Places(
+        config=config.absolute() if config else None,
+        root=root,
+        state=state,
+        ledger=look.parsed("database", "url", DEFAULT_URL, lambda url: ledger_path(url, state)),
+        listen=look.parsed("web", "listen", DEFAULT_LISTEN, parse_listen),
+        jobs=look.text("site", "jobs", DEFAULT_JOBS),
+        max_body=look.parsed("web", "max_body", DEFAULT_MAX_BODY, parse_size),
+    )
+
+
+def ledger_path(url: str, state: Path) -> Path:
+    """
+    Return the database file of `sqlite:///NAME` (in the state folder) or `sqlite:////absolute/path`.
+
+    Raises: ValueError without the URL in its message (one may carry a password), if it names no such file.
+    """
+    name = url.removeprefix(_SQLITE)
+    if not url.startswith(_SQLITE) or not name or name.endswith("/") or "?" in name:
+        raise ValueError(
+            f'this version keeps its ledger in SQLite: write "{DEFAULT_URL}" for a file in the state folder'
+        )
+    return state / name
+
+
+def _state_folder(root: Path, told: str, environ: Mapping[str, str]) -> Path:
+    # systemd makes the folder and gives it to the service's user; of several, separated by colons, the first is ours.
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    return Path(given) if given else root / Path(told).expanduser()
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Single keys of a document, overridden by the environment."""
+
+    document: Mapping[str, Any]
+    config: Path | None
+    environ: Mapping[str, str]
+
+    def text(self, section: str, key: str, default: str) -> str:
+        return self.parsed(section, key, default, str)
+
+    def parsed(self, section: str, key: str, default: str, parse: Callable[[str], _T]) -> _T:
+        variable = f"{PREFIX}{section}{NESTED}{key}".upper()
+        table = self.document.get(section, {})
+        told = table.get(key, default) if isinstance(table, dict) else table
+        value, place = (self.environ[variable], variable) if variable in self.environ else (told, str(self.config))
+        try:
+            return parse(_quoted(value))
+        except ValueError as error:
+            raise SettingsError(f"{place}: {section}.{key}: {error}") from error
+
+
+def _quoted(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("must be text in quotes")
+    return value

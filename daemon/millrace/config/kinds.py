@@ -1,0 +1,125 @@
+"""The kinds of value that config.toml knows: durations, sizes, names, zones. Each says what would be right."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Final
+from zoneinfo import available_timezones
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from millrace.clock import format_duration, parse_duration
+from millrace.config.sizes import format_size, parse_size
+from millrace.errors import did_you_mean
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}", re.ASCII)
+_PACKAGE: Final = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
+
+def _whole(value: object) -> object:
+    # TOML's `workers = true` would count as 1, and 2.0 as 2; from the environment everything comes as text.
+    if isinstance(value, bool | float):
+        raise ValueError("must be a whole number, such as 2")  # noqa: TRY004 - pydantic wants a ValueError
+    return value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
+
+
+def duration(at_least_s: float, at_most_s: float) -> BeforeValidator:
+    """Return the check of a duration between two bounds, both in seconds; config.toml has it as text such as "5m"."""
+
+    def check(value: object) -> float:
+        if not isinstance(value, str):
+            raise ValueError('must be a duration in quotes, such as "90s", "5m" or "1h30m"')  # noqa: TRY004 - see above
+        seconds = parse_duration(value)
+        if not at_least_s <= seconds <= at_most_s:
+            raise ValueError(
+                f"must be {format_duration(at_least_s) if at_least_s else 0} to {format_duration(at_most_s)}"
+            )
+        return seconds
+
+    return BeforeValidator(check)
+
+
+def size(at_least: int, at_most: int) -> BeforeValidator:
+    """Return the check of a size between two bounds, both in bytes; config.toml has it as text such as "10MB"."""
+
+    def check(value: object) -> int:
+        if not isinstance(value, str):
+            raise ValueError('must be a size in quotes, such as "500kB" or "1GiB"')  # noqa: TRY004 - see above
+        count = parse_size(value)
+        if not at_least <= count <= at_most:
+            raise ValueError(f"must be {format_size(at_least)} to {format_size(at_most)}")
+        return count
+
+    return BeforeValidator(check)
+
+
+def _backoff(value: object) -> tuple[float, float]:
+    words = value.split("..") if isinstance(value, str) else []
+    if len(words) != 2:  # noqa: PLR2004 - from, to
+        raise ValueError('must be two durations, the first wait and the longest, such as "10s..15m"')
+    base, cap = (parse_duration(word) for word in words)
+    if not 0 < base <= cap <= MAX_BACKOFF_S:
+        raise ValueError(f"must rise from above 0 to {format_duration(MAX_BACKOFF_S)} at most")
+    return base, cap
+
+
+MAX_BACKOFF_S: Final = 30 * 86400.0
+Backoff = Annotated[tuple[float, float], BeforeValidator(_backoff)]
+
+
+def _zone(value: object) -> str:
+    # The list and not the file system decides: ZoneInfo would take "../../etc/localtime" and names of folders.
+    known = available_timezones()
+    if not isinstance(value, str) or value not in known:
+        close = did_you_mean(str(value), known) if _looks_like_a_zone(value) else ""
+        raise ValueError(f'is not a time zone: write for example "Europe/London" or "UTC".{close}')
+    return value
+
+
+def _looks_like_a_zone(value: object) -> bool:
+    return isinstance(value, str) and "/" in value
+
+
+Zone = Annotated[str, BeforeValidator(_zone)]
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError("a name is 1 to 63 lower-case letters, digits, - and _, and begins with a letter or digit")
+    return value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+
+
+def _package(value: object) -> str:
+    if not isinstance(value, str) or not _PACKAGE.fullmatch(value):
+        raise ValueError('must be the name of a folder that Python can import, such as "jobs"')
+    return value
+
+
+Package = Annotated[str, BeforeValidator(_package)]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+
+def _plain(value: Any, path: str = "") -> Any:
+    # Child processes are handed the settings as JSON, which knows neither dates nor inf and nan.
+    where = f"{path}: " if path else ""
+    if isinstance(value, dict):
+        return {key: _plain(item, f"{path}.{key}" if path else key) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}must be a finite number")
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"{where}write dates and times in quotes; jobs are handed text")  # noqa: TRY004 - see above
+    return value
+
+
+Values = Annotated[
+    dict[str, Any], AfterValidator(_plain)
+]  # of `[settings.*]`: text, numbers, true or false, lists, tables

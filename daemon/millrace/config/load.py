@@ -1,0 +1,112 @@
+"""config.toml and the environment as one valid `Site`, or one error that lists every problem."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+from pydantic_settings import EnvSettingsSource
+from pydantic_settings import SettingsError as NoJSONError
+
+from millrace.config.find import NESTED, PREFIX, Places, places_of, read_document
+from millrace.config.lines import key_lines, line_of
+from millrace.config.settings import Settings, overlaid
+from millrace.config.wording import problem_of, section_of, unknown_section
+from millrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from pydantic_core import ErrorDetails
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A valid site: where it is and what it says. `origins` tells where each key that was set comes from."""
+
+    places: Places
+    settings: Settings
+    origins: Mapping[str, str] = field(default_factory=dict)
+
+    def origin(self, key: str) -> str:
+        """Return where a dotted key such as "queues.io.workers" was set: "config.toml:14", a variable, or "default"."""
+        return self.origins.get(key, "default")
+
+
+def load_site(config: Path | None, environ: Mapping[str, str] = os.environ) -> Site:
+    """
+    Return the site of a config.toml (None: all defaults), with `MILLRACE_SECTION__KEY` of the environment on top.
+
+    Raises: SettingsError with one line per problem, each naming the place, the key, the reason and what would be right.
+    """
+    document, text = read_document(config)
+    over = _from_environment(environ)
+    where = _Where(str(config) if config else "", key_lines(text), over)
+    try:
+        settings = Settings(**overlaid(document, over))
+    except ValidationError as error:
+        raise SettingsError("\n".join(where.tell(problem) for problem in error.errors(include_url=False))) from None
+    return Site(places_of(document, config, environ), settings, where.origins(document))
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
+    known = {name: value for name, value in ours.items() if section_of(name) in Settings.model_fields}
+    # Without a double underscore it may be anything: MILLRACE_CONFIG, or a variable of the site's own scripts.
+    strangers = sorted(name for name in ours if NESTED in name and name not in known)
+    if strangers:
+        raise SettingsError("\n".join(map(unknown_section, strangers)))
+    source = EnvSettingsSource(Settings)
+    source.env_vars = {name.lower(): value for name, value in known.items()}
+    try:
+        return source()
+    except NoJSONError as error:
+        names = ", ".join(sorted(name for name in known if NESTED not in name))
+        raise SettingsError(f"{names}: must be a JSON object, or use one variable per key") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Which file and line, or which variable, a key comes from."""
+
+    file: str
+    lines: Mapping[tuple[str, ...], int]
+    over: Mapping[str, Any]
+
+    def tell(self, problem: ErrorDetails) -> str:
+        path = [part for part in problem["loc"] if part != "[key]"]
+        return f"{self.place(path)}{'.'.join(map(str, path))}: {problem_of(problem)}"
+
+    def place(self, path: Sequence[object]) -> str:
+        if self._overridden(path):
+            return f"{_variable(path)}: "
+        line = line_of(path, self.lines)
+        if line:
+            return f"{self.file}:{line}: "
+        return f"{self.file}: " if self.file else "environment: "  # without a file nothing else can be wrong
+
+    def origins(self, document: Mapping[str, Any]) -> dict[str, str]:
+        merged = overlaid(dict(document), dict(self.over))
+        return {".".join(path): self.place(path).removesuffix(": ") for path in _leaves(merged)}
+
+    def _overridden(self, path: Sequence[object]) -> bool:
+        node: Any = self.over
+        for part in path:
+            if not isinstance(node, dict) or part not in node:
+                return False
+            node = node[part]
+        return not isinstance(node, dict)
+
+
+def _variable(path: Sequence[object]) -> str:
+    return PREFIX + NESTED.join(map(str, path)).upper()
+
+
+def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in tree.items():
+        found += _leaves(value, (*path, key)) if isinstance(value, dict) and value else [(*path, key)]
+    return found

@@ -35,12 +35,14 @@ def duration(at_least_s: float, at_most_s: float) -> BeforeValidator:
             raise ValueError('must be a duration in quotes, such as "90s", "5m" or "1h30m"')  # noqa: TRY004 - see above
         seconds = parse_duration(value)
         if not at_least_s <= seconds <= at_most_s:
-            raise ValueError(
-                f"must be {format_duration(at_least_s) if at_least_s else 0} to {format_duration(at_most_s)}"
-            )
+            raise ValueError(f"must be {_span(at_least_s)} to {_span(at_most_s)}")
         return seconds
 
     return BeforeValidator(check)
+
+
+def _span(seconds: float) -> str:
+    return format_duration(seconds) if seconds else "0s"
 
 
 def size(at_least: int, at_most: int) -> BeforeValidator:
@@ -120,6 +122,5 @@ def _plain(value: Any, path: str = "") -> Any:
     return value
 
 
-Values = Annotated[
-    dict[str, Any], AfterValidator(_plain)
-]  # of `[settings.*]`: text, numbers, true or false, lists, tables
+# What jobs may read: text, numbers, true and false, lists, tables.
+Values = Annotated[dict[str, Any], AfterValidator(_plain)]

@@ -55,17 +55,25 @@ def load_site(config: Path | None, environ: Mapping[str, str] = os.environ) -> S
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     ours = {name: value for name, value in environ.items() if name.startswith(PREFIX)}
     known = {name: value for name, value in ours.items() if section_of(name) in Settings.model_fields}
-    # Without a double underscore it may be anything: MILLRACE_CONFIG, or a variable of the site's own scripts.
-    strangers = sorted(name for name in ours if NESTED in name and name not in known)
-    if strangers:
-        raise SettingsError("\n".join(map(unknown_section, strangers)))
+    # Without a double underscore it may be anything: MILLRACE_CONFIG, or a variable of the site's own scripts. A whole
+    # section in one variable is refused: `places` would have to read it too.
+    problems = [unknown_section(name) for name in sorted(ours) if NESTED in name and name not in known]
+    problems += [f"{name}: use one variable per key: {name}{NESTED}KEY" for name in sorted(known) if NESTED not in name]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    over: dict[str, Any] = {}
+    for name, value in sorted(known.items()):
+        over = overlaid(over, _from_variable(name, value))
+    return over
+
+
+def _from_variable(name: str, value: str) -> dict[str, Any]:
     source = EnvSettingsSource(Settings)
-    source.env_vars = {name.lower(): value for name, value in known.items()}
+    source.env_vars = {name.lower(): value}
     try:
         return source()
     except NoJSONError as error:
-        names = ", ".join(sorted(name for name in known if NESTED not in name))
-        raise SettingsError(f"{names}: must be a JSON object, or use one variable per key") from error
+        raise SettingsError(f"{name}: must be a JSON list or object here, or use one variable per key") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,24 +89,20 @@ class _Where:
         return f"{self.place(path)}{'.'.join(map(str, path))}: {problem_of(problem)}"
 
     def place(self, path: Sequence[object]) -> str:
-        if self._overridden(path):
+        node: Any = self.over
+        for part in path:
+            node = node.get(part) if isinstance(node, dict) else None
+        if node is not None and not isinstance(node, dict):
             return f"{_variable(path)}: "
-        line = line_of(path, self.lines)
-        if line:
+        if line := line_of(path, self.lines):
             return f"{self.file}:{line}: "
-        return f"{self.file}: " if self.file else "environment: "  # without a file nothing else can be wrong
+        if node is not None:
+            return f"{_variable(path)}{NESTED}…: "
+        return f"{self.file}: " if self.file else ""
 
     def origins(self, document: Mapping[str, Any]) -> dict[str, str]:
         merged = overlaid(dict(document), dict(self.over))
         return {".".join(path): self.place(path).removesuffix(": ") for path in _leaves(merged)}
-
-    def _overridden(self, path: Sequence[object]) -> bool:
-        node: Any = self.over
-        for part in path:
-            if not isinstance(node, dict) or part not in node:
-                return False
-            node = node[part]
-        return not isinstance(node, dict)
 
 
 def _variable(path: Sequence[object]) -> str:

@@ -1,0 +1,81 @@
+"""Calls the task's function and puts into words what came of it. The same in a child and in a thread."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from millrace.clock import MAX_DURATION_S, parse_duration
+from millrace.define.payload import result_json
+from millrace.errors import GiveUp, Parked, PayloadError, RetryLater
+from millrace.ledger.rows import JobError
+from millrace.runner.stop import StopJob
+from millrace.runner.text import MAX_TYPE, clean, error_of, message_of
+from millrace.runner.verdict import MAX_RESULT, Verdict
+
+if TYPE_CHECKING:
+    from millrace.define.policy import Policy
+    from millrace.define.task import Task
+
+
+def attempt(task: Task[..., Any], payload: str) -> Verdict:
+    """Run the function once. Never raises, whatever the function raises: `sys.exit` would end a worker thread."""
+    try:
+        arguments = task.arguments(payload)
+    except PayloadError as exc:
+        return Verdict("payload", error=error_of(exc))
+    try:
+        value = task.fn(**arguments)
+    except StopJob as stop:
+        return Verdict(stop.why)
+    except BaseException as exc:  # noqa: BLE001 - job code: SystemExit and KeyboardInterrupt are verdicts too
+        return verdict_of(exc, task.policy)
+    return _result(value)
+
+
+def _result(value: object) -> Verdict:
+    try:
+        text = result_json(value)
+    except StopJob as stop:
+        return Verdict(stop.why)
+    except BaseException as exc:  # noqa: BLE001 - serialisers of job code's own classes run in here
+        error = JobError("ResultNotJSON", message_of(exc), error_of(exc).traceback)
+        return Verdict("gave_up", error=error, reason="result")
+    if len(text) > MAX_RESULT:
+        message = (
+            f"the result has {len(text)} characters, more than {MAX_RESULT}: keep it in a file and return its path"
+        )
+        return Verdict("gave_up", error=JobError("ResultTooLarge", message), reason="result")
+    return Verdict("ok", result=text)
+
+
+def verdict_of(exc: BaseException, policy: Policy) -> Verdict:
+    """Return what an exception of job code means under the task's policy."""
+    error = error_of(exc)
+    match exc:
+        case RetryLater():
+            return Verdict("retry_later", error=error, after_s=_seconds(exc.after))
+        case GiveUp():
+            return Verdict("gave_up", error=error, reason="gave up")
+        case Parked():
+            return Verdict(
+                "parked", error=error, reason=clean(str(exc.reason), MAX_TYPE), after_s=_seconds(exc.after_s)
+            )
+        case SystemExit():
+            said = JobError(error.type, clean(f"the job called sys.exit({exc.code!r})"), error.traceback)
+            return Verdict("failed", error=said, retryable=_retryable(exc, policy))
+        case _:
+            return Verdict("failed", error=error, retryable=_retryable(exc, policy))
+
+
+def _retryable(exc: BaseException, policy: Policy) -> bool:
+    return not isinstance(exc, policy.never_on) and (not policy.retry_on or isinstance(exc, policy.retry_on))
+
+
+def _seconds(after: float | str | None) -> float | None:
+    """Return a job's own delay within bounds; nonsense gives None, which means the usual backoff."""
+    try:
+        seconds = parse_duration(after) if isinstance(after, str) else after
+        return None if seconds is None or math.isnan(seconds) else min(max(0.0, float(seconds)), MAX_DURATION_S)
+    except (ValueError, TypeError):
+        return None

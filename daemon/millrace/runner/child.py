@@ -1,0 +1,199 @@
+"""
+The child: a process of its own session that runs one job after another, until its socket closes or it is not fit for
+another one. It never touches the ledger; what it needs of the daemon it asks for over its socket.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.define.load import load_jobs
+from millrace.errors import UnknownTask
+from millrace.runner.attempt import attempt
+from millrace.runner.context import Context, entered
+from millrace.runner.line import SocketLine
+from millrace.runner.prctl import become_subreaper, die_with_parent
+from millrace.runner.stop import INTERRUPTED, StopJob
+from millrace.runner.text import error_of
+from millrace.runner.verdict import Verdict, as_message
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+    from io import TextIOWrapper
+
+    from millrace.define.registry import Registry
+    from millrace.runner.protocol import Message
+
+DONE: Final = 0
+BROKEN: Final = 70  # EX_SOFTWARE: the socket to the supervisor is gone
+ORPHANED: Final = 71
+MAX_JOBS: Final = 5_000  # then a fresh child: what foreign code leaks (memory, descriptors) is given back
+
+
+def load(root: Path, jobs: str, queues: Sequence[str]) -> Registry:
+    """Load the site's job files in the fork server. The daemon has reported those that are broken already."""
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    registry = load_jobs(root, jobs, queues=frozenset(queues))
+    for task in registry.tasks.values():
+        with contextlib.suppress(TypeError):  # a signature that is none shows when it is called
+            _ = task.shape  # built once, here, so that no child has to load pydantic
+    return registry
+
+
+def main(sock: socket.socket, out: int, order: dict[str, Any], registry: Registry, root: Path) -> int:
+    """
+    Serve jobs from the socket, in a process that was just forked.
+
+    Args:
+        sock: The stream to the supervisor.
+        out: The pipe that takes standard output and error.
+        order: `server` (the parent's pid), `memory` (bytes or None) and `scratch` (the folder for temporary files).
+    Returns: The exit code.
+    """
+    os.setsid()
+    die_with_parent(signal.SIGKILL)
+    if os.getppid() != order["server"]:  # it died before the line above: no signal will come any more
+        return ORPHANED
+    become_subreaper()
+    _default_signals()
+    _standard_streams(out)
+    _limits(order["memory"])
+    with contextlib.suppress(ConnectionError):
+        return Child(sock, registry, root, Path(order["scratch"])).serve()
+    return BROKEN
+
+
+def _default_signals() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _standard_streams(out: int) -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    for fd, standard in ((null, 0), (out, 1), (out, 2)):
+        os.dup2(fd, standard)
+    os.close(null)
+    os.close(out)
+    # New objects: those of the server began as something else, and cannot be made into a pipe's.
+    sys.stdout = sys.__stdout__ = _text_stream(1)
+    sys.stderr = sys.__stderr__ = _text_stream(2)
+
+
+def _text_stream(fd: int) -> TextIOWrapper:
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def _limits(memory: int | None) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a segfault must not fill the disk
+    if memory is not None:
+        # DATA, not AS: it counts what the job allocates, not the libraries that all children share.
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
+class Child:
+    """Runs jobs one after another and keeps itself fit for the next."""
+
+    def __init__(self, sock: socket.socket, registry: Registry, root: Path, scratch: Path) -> None:
+        self._line = SocketLine(sock)
+        self._registry = registry
+        self._root = root
+        self._scratch = scratch
+        self._armed = False
+        self._streams = (sys.stdout, sys.stderr)
+        self._standard = _standard_files()
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+
+    def serve(self) -> int:
+        """Run what comes until the supervisor closes, or until this process is not fit for another job."""
+        signal.signal(signal.SIGTERM, self._terminated)
+        for left in range(MAX_JOBS - 1, -1, -1):
+            order = self._line.receive()
+            if order is None:
+                return DONE
+            if order["m"] != "run":
+                continue
+            verdict = self._run(order)
+            fit = self._tidied() and left > 0
+            self._line.send(as_message(verdict, clean_child=fit))
+        return DONE
+
+    def _run(self, order: Message) -> Verdict:
+        self._line.asked = None
+        try:
+            task = self._registry.find(order["task"])
+        except UnknownTask as error:
+            return Verdict("unknown_task", error=error_of(error))
+        ctx = _context(order, self._line)
+        try:
+            with entered(ctx, whole_process=True):
+                self._armed = True
+                try:
+                    return attempt(task, order["payload"])
+                finally:
+                    self._armed = False
+        except StopJob as stop:  # the TERM came in the moment between the job's end and the line above
+            return Verdict(stop.why)
+
+    def _terminated(self, *_: object) -> None:
+        """Raise in the job, once, so that its `finally` blocks run; KILL follows after the grace time."""
+        if self._armed:
+            self._armed = False
+            raise StopJob(self._line.asked or INTERRUPTED)
+
+    def _tidied(self) -> bool:
+        """Take back what a job may have changed; return whether this process is fit for another one."""
+        sys.stdout, sys.stderr = self._streams
+        try:
+            for stream in self._streams:
+                stream.flush()
+            os.chdir(self._root)
+            if os.listdir(self._scratch):  # noqa: PTH208 - each job pays for this line
+                shutil.rmtree(self._scratch, ignore_errors=True)
+                self._scratch.mkdir(exist_ok=True)
+            intact = _standard_files() == self._standard
+        except (OSError, ValueError):  # it closed what is not its own
+            return False
+        signal.signal(signal.SIGTERM, self._terminated)
+        return intact and threading.active_count() == 1 and not _has_children()
+
+
+def _standard_files() -> list[tuple[int, int]]:
+    return [(stat.st_dev, stat.st_ino) for stat in map(os.fstat, (0, 1, 2))]
+
+
+def _has_children() -> bool:
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _context(order: Message, line: SocketLine) -> Context:
+    return Context(
+        job_id=order["job"],
+        task=order["task"],
+        queue=order["queue"],
+        attempt=order["attempt"],
+        client=order["client"],
+        correlation_id=order["corr"],
+        run_id=order.get("run"),
+        stage=order.get("stage"),
+        record=order.get("record"),
+        deadline=order.get("deadline"),
+        settings=order.get("settings", {}),
+        line=line,
+    )

@@ -1,0 +1,298 @@
+"""
+All child processes of the daemon: started on demand, kept warm for the next job of their queue, gone when idle. Each
+is on record before its first job and struck off when it is gone for certain, with all that descended from it.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from millrace.events import ChildEnded, ChildStarted
+from millrace.ledger.rows import ChildRow, Claim, JobError
+from millrace.runner import leftovers
+from millrace.runner.life import Birth, ChildProcess
+from millrace.runner.output import Output
+from millrace.runner.prctl import become_subreaper
+from millrace.runner.server import Server
+from millrace.runner.supervisor import Supervisor
+from millrace.runner.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.events import Emit
+    from millrace.ledger.ticket import Ticket
+    from millrace.runner.desk import Desk
+    from millrace.runner.running import Live
+
+BIRTH_S: Final = 30.0
+_TRIES: Final = 2  # the server may fall, or be let go as idle, just as it is asked
+_ENDINGS: Final = {"crashed": "crashed", "timeout": "timeout", "cancelled": "cancelled", "interrupted": "shutdown"}
+
+
+class Register(Protocol):
+    """Where children are on record."""
+
+    def child_started(self, row: ChildRow) -> Ticket[None]:
+        """Put a child on record."""
+
+    def child_gone(self, pid: int, start_ticks: int) -> Ticket[None]:
+        """Strike it off."""
+
+
+class Children:
+    """
+    The child processes of a daemon. Thread-safe: each supervisor thread borrows a child of its own.
+
+    Args:
+        root: The site's folder, where `jobs` lies and children work.
+        jobs: Name of the package of job files.
+        daemon_id: In whose name children are on record.
+        ledger_mark: Names the ledger; stands in the environment of every child.
+        scratch: A folder of this daemon alone for its children's temporary files; emptied now.
+        queues: Names that tasks may give as their queue.
+        memory: Bytes that a child of the queue may allocate, None or absent for no bound.
+        idle_s: Seconds that a child is kept without work, and the fork server without children.
+        grace_s: Seconds between TERM and KILL.
+    """
+
+    def __init__(  # noqa: PLR0913 - wired in one place, each by its name
+        self,
+        *,
+        root: Path,
+        jobs: str,
+        daemon_id: str,
+        ledger_mark: str,
+        scratch: Path,
+        queues: Collection[str],
+        clock: Clock,
+        emit: Emit,
+        moves: Register,
+        idle_s: float = 60.0,
+        grace_s: float = 5.0,
+        memory: Mapping[str, int | None] | None = None,
+    ) -> None:
+        self._root, self._jobs, self._queues = root, jobs, frozenset(queues)
+        self._daemon_id, self._mark, self._scratch = daemon_id, ledger_mark, scratch
+        self._clock, self._emit, self._register = clock, emit, moves
+        self._idle_s, self._grace_s, self._memory = idle_s, grace_s, dict(memory or {})
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._idle: dict[str, list[ChildProcess]] = {}
+        self._alive: dict[int, ChildProcess] = {}
+        self._quiet_since = clock.monotonic()
+        self._numbers = count(1)
+        become_subreaper()  # if the fork server is killed, what its children leave behind comes to us
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def run(
+        self, held: Claim, desk: Desk, live: Live, *, timeout_s: float | None, settings: dict[str, Any], alone: bool
+    ) -> Verdict:
+        """
+        Run one attempt in a child and return what it came to.
+
+        Args:
+            live: The attempt's entry in the map of running ones; its deadline is set here, once the child is ready.
+            timeout_s: Seconds for the attempt, > 0; None means no bound.
+            alone: In a process of its own that runs nothing else afterwards.
+        """
+        try:
+            child = self._borrow(held.queue, fresh=alone)
+        except Birth as error:
+            return Verdict("no_child", error=JobError("NoChild", str(error)))
+        if live.asked is not None:
+            self._give_back(child)
+            return Verdict(live.asked)
+        live.deadline = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        supervisor = Supervisor(
+            child,
+            live,
+            desk,
+            Output(desk.budget, desk.log),
+            clock=self._clock,
+            grace_s=self._grace_s,
+        )
+        fit, why = False, "crashed"
+        try:
+            verdict = supervisor.run(_order(held, live.deadline, settings))
+            fit, why = supervisor.fit and not alone, _ENDINGS.get(verdict.kind, "idle")
+            return verdict
+        finally:
+            if fit:
+                self._give_back(child)
+            else:
+                self._bury(child, why)
+
+    def warm(self) -> int:
+        """Return how many children are idle."""
+        with self._lock:
+            return sum(map(len, self._idle.values()))
+
+    def alive(self) -> dict[int, str]:
+        """Return the queue of each child that is alive, by pid."""
+        with self._lock:
+            return {pid: child.queue for pid, child in self._alive.items()}
+
+    def helper(self) -> int | None:
+        """Return the pid of the fork server, None while there is none."""
+        with self._lock:
+            return self._server.pid if self._server else None
+
+    def reap_idle(self) -> None:
+        """End children that were idle for too long, and the fork server when it has had none for as long."""
+        now = self._clock.monotonic()
+        with self._lock:
+            old = [
+                c for idle in self._idle.values() for c in idle if now - c.idle_since >= self._idle_s or not c.quiet()
+            ]
+            for child in old:
+                self._idle[child.queue].remove(child)
+        for child in old:
+            self._bury(child, "idle")
+        with self._lock:
+            if self._alive:
+                self._quiet_since = now
+            resting = self._server is not None and not self._alive and now - self._quiet_since >= self._idle_s
+            server, self._server = (self._server, None) if resting else (None, self._server)
+        if server is not None:
+            server.close()
+
+    def close(self) -> None:
+        """End all children, with all that descends from them, and the fork server. Attempts under way are crashes."""
+        with self._lock:
+            idle = [child for children in self._idle.values() for child in children]
+            self._idle.clear()
+        for child in idle:
+            self._bury(child, "shutdown")
+        with self._lock:
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    # ---- borrowing
+
+    def _borrow(self, queue: str, *, fresh: bool) -> ChildProcess:
+        while not fresh:
+            with self._lock:
+                idle = self._idle.get(queue)
+                child = idle.pop() if idle else None
+            if child is None:
+                break
+            if child.quiet():
+                return child
+            self._bury(child, "idle")
+        return self._start(queue)
+
+    def _give_back(self, child: ChildProcess) -> None:
+        child.idle_since = self._clock.monotonic()
+        with self._lock:
+            self._idle.setdefault(child.queue, []).append(child)
+
+    def _start(self, queue: str) -> ChildProcess:
+        began = self._clock.monotonic()
+        for turn in range(1, _TRIES + 1):
+            server = self._serving()
+            try:
+                child = self._born(server, queue)
+                break
+            except Birth:
+                self._dismiss(server)
+                if turn == _TRIES:
+                    raise
+        with self._lock:
+            self._alive[child.pid] = child
+        process = child.process
+        try:
+            row = ChildRow(process.pid, process.start_ticks, process.pgid, self._daemon_id, queue)
+            self._register.child_started(row).wait()
+        except BaseException:
+            self._bury(child, "crashed")  # a child that is not on record would outlive a kill of the daemon unseen
+            raise
+        self._emit(ChildStarted(queue, child.pid, self._clock.monotonic() - began))
+        return child
+
+    def _serving(self) -> Server:
+        with self._lock:
+            if self._server is None:
+                self._server = Server(root=self._root, jobs=self._jobs, queues=self._queues, mark=self._mark)
+            self._quiet_since = self._clock.monotonic()
+            return self._server
+
+    def _born(self, server: Server, queue: str) -> ChildProcess:
+        scratch = self._scratch / str(next(self._numbers))
+        scratch.mkdir(parents=True)
+        ours, theirs = socket.socketpair()
+        out_r, out_w = os.pipe()
+        life_r, life_w = os.pipe()
+        child = ChildProcess(queue, ours, out_r, life_r, scratch)
+        try:
+            server.order(theirs, out_w, life_w, {"memory": self._memory.get(queue), "scratch": str(scratch)})
+        except Birth:
+            child.close()
+            raise
+        finally:
+            theirs.close()
+            os.close(out_w)
+            os.close(life_w)
+        try:
+            child.await_birth(BIRTH_S)
+        except Birth:
+            child.close()
+            raise
+        return child
+
+    # ---- burying
+
+    def _bury(self, child: ChildProcess, why: str) -> None:
+        """End a child, make certain of it, and give back all that it held."""
+        gone = child.kill()
+        if gone.status is None:
+            self._make_certain()
+        self._register.child_gone(child.pid, child.process.start_ticks)
+        with self._lock:
+            self._alive.pop(child.pid, None)
+        child.close()
+        self._emit(ChildEnded(child.queue, child.pid, why, gone.words(), int(gone.facts.get("killed", 0))))
+
+    def _dismiss(self, server: Server) -> None:
+        """Let a server go that did not do as ordered."""
+        with self._lock:
+            if self._server is server:
+                self._server = None
+        server.close()
+
+    def _make_certain(self) -> None:
+        """The fork server was killed: its children fell with it, and what they leave behind is ours to end."""
+        with self._lock:
+            server = self._server
+            if server is not None and not server.alive():
+                self._server = None
+                server.close()
+            keep = self._server.pid if self._server is not None else 0
+            known = frozenset(self._alive)
+        leftovers.end_adopted(self._mark, known, keep, self._clock)
+
+
+def _order(held: Claim, deadline: float | None, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the `run` message: what is None or empty is left out, as this is the hot line."""
+    order: dict[str, Any] = {
+        "m": "run",
+        "job": held.job_id,
+        "task": held.task,
+        "queue": held.queue,
+        "attempt": held.attempt,
+        "client": held.client,
+        "corr": held.correlation_id,
+        "payload": held.payload,
+    }
+    more = {"deadline": deadline, "run": held.run_id, "stage": held.stage, "record": held.record, "settings": settings}
+    order.update((name, value) for name, value in more.items() if value)
+    return order

@@ -1,0 +1,86 @@
+"""
+Where the questions and remarks of a running job are dealt with, whether they came over a socket or by a plain call.
+Steps are the ledger's; effects, permits and emitted items belong to rooms above, which fill `Journal`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from millrace.events import JobLogged
+from millrace.runner.protocol import QUESTIONS, REMARKS, ProtocolError, Unsupported
+from millrace.runner.text import clean
+
+if TYPE_CHECKING:
+    from millrace.events import Emit
+    from millrace.ledger.moves import Moves
+    from millrace.ledger.rows import Claim
+    from millrace.runner.output import Budget
+
+
+class Journal(Protocol):
+    """What an upper room answers for a running job. Everything it writes is fenced by `held.attempt`."""
+
+    def answer(self, held: Claim, kind: str, body: dict[str, Any]) -> Any:
+        """Return the JSON answer to `once.begin`, `once.end`, `permit` or `emit`, after its commit."""
+
+    def remark(self, held: Claim, kind: str, body: dict[str, Any]) -> None:
+        """Take note of `called` or `progress`; must be quick."""
+
+
+class Desk:
+    """Answers one attempt."""
+
+    def __init__(self, held: Claim, moves: Moves, journal: Journal | None, emit: Emit, budget: Budget) -> None:
+        self.held = held
+        self._moves = moves
+        self._journal = journal
+        self._emit = emit
+        self.budget = budget
+
+    def answer(self, kind: str, body: dict[str, Any]) -> Any:
+        """
+        Return the answer to a question, after the commit that it stands for.
+
+        Raises: Unsupported when nobody keeps that journal; LostClaim; ProtocolError for a question without its fields.
+        """
+        if kind not in QUESTIONS:
+            raise ProtocolError(f"{kind} is no question")
+        if kind == "step.get":
+            return self._moves.step_get(self.held, _text(body, "name")).wait()
+        if kind == "step.put":
+            return self._moves.step_put(self.held, _text(body, "name"), _text(body, "result")).wait()
+        if self._journal is None:
+            raise Unsupported(f"{kind}: this daemon keeps no journal for it yet")
+        return self._journal.answer(self.held, kind, body)
+
+    def remark(self, kind: str, body: dict[str, Any]) -> None:
+        """Take note of a remark; one that nobody keeps is dropped."""
+        if kind not in REMARKS:
+            raise ProtocolError(f"{kind} is no remark")
+        if kind == "log":
+            self.log(_text(body, "text"), _text(body, "level"))
+        elif self._journal is not None:
+            self._journal.remark(self.held, kind, body)
+
+    def log(self, text: str, level: str = "info") -> None:
+        """Emit one line of the job's log, as far as its budget reaches."""
+        if self.budget.spend(len(text)):
+            self._say(text, level)
+
+    def dropped(self) -> None:
+        """Say once, at the end, what the budget kept out of the log."""
+        budget = self.budget
+        if budget.dropped_lines or budget.dropped_bytes:
+            self._say(f"… {budget.dropped_lines} lines, {budget.dropped_bytes} bytes of output dropped", "warning")
+
+    def _say(self, text: str, level: str) -> None:
+        held = self.held
+        self._emit(JobLogged(held.job_id, held.task, held.attempt, level, clean(text), held.correlation_id))
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(f"a message without its text {name!r}")
+    return value

@@ -1,0 +1,83 @@
+"""
+What a child and its supervisor say to each other: JSON lines over a Unix socket pair, one object a line, its kind
+under "m". Small on purpose: a job through a warm child costs one line each way.
+
+    daemon → child   run      job, task, payload, fence and policy of one attempt
+                     answer   the reply to the one question that is open, given after its commit
+                     stop     why: the attempt was asked to end
+    child → daemon   step.get step.put once.begin once.end permit emit      questions: each waits for its answer
+                     called progress log                                    remarks: nobody waits
+                     done     the verdict, and whether the child is clean enough for another job
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from millrace.errors import MillraceError
+
+Message = dict[str, Any]
+
+QUESTIONS: Final = frozenset({"step.get", "step.put", "once.begin", "once.end", "permit", "emit"})
+REMARKS: Final = frozenset({"called", "progress", "log"})
+ORDERS: Final = frozenset({"run", "answer", "stop"})
+FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}
+
+MAX_LINE: Final = 48 * 2**20  # a result of MAX_RESULT whose every byte is escaped still fits
+CHUNK: Final = 256 * 1024
+
+
+class ProtocolError(MillraceError):
+    """The other end said what the protocol does not know; the connection is of no more use."""
+
+    type = "protocol"
+
+
+class Unsupported(MillraceError):
+    """The job asked for something whose keeper this daemon does not run."""
+
+    http_status = 501
+    type = "unsupported"
+
+
+_encoder: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
+_decoder: Final = json.JSONDecoder()
+
+
+def encode(message: Message) -> bytes:
+    """Return the message as one line. Pure ASCII, so no text of a job can break the framing. ValueError on NaN."""
+    return _encoder.encode(message).encode("ascii") + b"\n"
+
+
+def decode(line: bytes, known: frozenset[str] = FROM_CHILD) -> Message:
+    """Return the message of one line; ProtocolError unless it is an object of a known kind."""
+    try:
+        message = _decoder.decode(line.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a message: {line[:80]!r}") from error
+    if not isinstance(message, dict) or message.get("m") not in known:
+        raise ProtocolError(f"not a message of a known kind: {line[:80]!r}")
+    return message
+
+
+class Lines:
+    """Cuts a byte stream into lines. Long lines are kept as chunks, so that a large result costs linear time."""
+
+    def __init__(self, limit: int = MAX_LINE) -> None:
+        self._limit = limit
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Return the lines that are complete now, without their ends. ProtocolError beyond the limit."""
+        *lines, rest = data.split(b"\n")
+        if lines and self._parts:
+            lines[0] = b"".join((*self._parts, lines[0]))
+            self._parts, self._size = [], 0
+        if rest:
+            self._parts.append(rest)
+            self._size += len(rest)
+        if self._size > self._limit:
+            raise ProtocolError(f"a line of more than {self._limit} bytes")
+        return lines

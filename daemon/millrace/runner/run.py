@@ -1,0 +1,87 @@
+"""One claimed attempt, from the claim to its outcome: a straight chain of named steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.clock import MS
+from millrace.errors import UnknownTask
+from millrace.events import AttemptStarted
+from millrace.ledger.rows import JobError
+from millrace.runner.desk import Desk
+from millrace.runner.outcome import Ended, record
+from millrace.runner.output import Budget
+from millrace.runner.retry import decide
+from millrace.runner.text import error_of
+from millrace.runner.thread import run_in_thread
+from millrace.runner.verdict import Verdict
+
+if TYPE_CHECKING:
+    from millrace.define.task import Task
+    from millrace.ledger.rows import Claim
+    from millrace.runner.kit import Kit
+    from millrace.runner.policy import RunPolicy
+    from millrace.runner.running import Kind, Live, Running
+
+ALONE_AT: Final = 2  # daemon deaths after which a job no longer shares a process with the daemon
+
+
+def run_job(held: Claim, kit: Kit, *, kind: Kind, running: Running) -> None:
+    """
+    Run one claimed attempt and hand its outcome to the ledger. Never raises for the job's own errors.
+
+    Args:
+        held: The claim; everything that is written is fenced by its attempt.
+        kind: How the job's queue runs its jobs.
+        running: The map of live attempts, where a cancel finds this one.
+    """
+    isolated = held.daemon_deaths >= ALONE_AT
+    live = running.start(held, "process" if isolated else kind)
+    try:
+        _announce(held, kit)
+        began = kit.clock.monotonic()
+        verdict, policy = _verdict(live, kit, isolated=isolated)
+        outcome = decide(verdict, held, policy, now_ms=kit.clock.now_ms(), rng=kit.random)
+        record(Ended(held, outcome, kit.clock.monotonic() - began, verdict.facts), kit)
+    finally:
+        running.end(held)
+
+
+def _announce(held: Claim, kit: Kit) -> None:
+    kit.emit(
+        AttemptStarted(
+            job_id=held.job_id,
+            task=held.task,
+            queue=held.queue,
+            client=held.client,
+            attempt=held.attempt,
+            waited_s=max(0, held.started_at - held.queued_at) / MS,
+            correlation_id=held.correlation_id,
+        )
+    )
+
+
+def _verdict(live: Live, kit: Kit, *, isolated: bool) -> tuple[Verdict, RunPolicy]:
+    if live.asked is not None:
+        return Verdict(live.asked), kit.defaults
+    try:
+        task = kit.registry.find(live.task)
+    except UnknownTask as error:
+        return Verdict("unknown_task", error=error_of(error)), kit.defaults
+    policy = kit.defaults.of(task.policy)
+    try:
+        return _run(task, live, kit, policy, isolated=isolated), policy
+    except Exception as error:  # noqa: BLE001 - the engine's own failure must not leave a job without an outcome
+        return Verdict("failed", error=JobError("EngineError", str(error), error_of(error).traceback)), policy
+
+
+def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, *, isolated: bool) -> Verdict:
+    held = live.held
+    desk = Desk(held, kit.moves, kit.journal, kit.emit, Budget(kit.clock))
+    settings = kit.settings_of(held.client)
+    try:
+        if live.kind == "process":
+            return kit.children.run(held, desk, live, timeout_s=policy.timeout_s, settings=settings, alone=isolated)
+        return run_in_thread(task, live, desk, clock=kit.clock, timeout_s=policy.timeout_s, settings=settings)
+    finally:
+        desk.dropped()

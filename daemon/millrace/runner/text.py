@@ -1,0 +1,63 @@
+"""Text of job code made fit for rows and logs: bounded, valid Unicode, tracebacks cut to the job's own frames."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from millrace.ledger.rows import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_MESSAGE: Final = 2_000
+MAX_TRACEBACK: Final = 8_000
+MAX_TYPE: Final = 200
+_HOUSE: Final = str(Path(__file__).resolve().parents[1]) + "/"
+_CUT: Final = "\n    … cut …\n"
+
+
+def clean(text: str, limit: int = MAX_MESSAGE) -> str:
+    """Return the text as valid UTF-8 without lone surrogates and NULs, at most `limit` bytes when encoded."""
+    data = text[: limit + 1].encode("utf-8", "replace").replace(b"\0", b"?")
+    if len(data) <= limit and len(text) <= limit:
+        return data.decode("utf-8")
+    return data[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def error_of(exc: BaseException, *, type_name: str | None = None) -> JobError:
+    """Describe an exception of job code. Never raises, whatever the exception's own methods do."""
+    return JobError(clean(type_name or type(exc).__name__, MAX_TYPE), message_of(exc), traceback_of(exc))
+
+
+def message_of(exc: BaseException) -> str:
+    """Return the exception's own words; a `__str__` that fails is job code that fails, and is named."""
+    try:
+        words = str(exc)
+    except BaseException as error:  # noqa: BLE001 - job code: anything may come out of it
+        words = f"(its text cannot be read: {type(error).__name__})"
+    return clean(words) or "(no message)"
+
+
+def traceback_of(exc: BaseException) -> str | None:
+    """Return the traceback without the engine's frames, at most MAX_TRACEBACK bytes: its head, and its end in full."""
+    try:
+        told = traceback.TracebackException.from_exception(exc, limit=-64, compact=True)
+        for link in _chain(told):
+            link.stack = traceback.StackSummary.from_list([f for f in link.stack if not f.filename.startswith(_HOUSE)])
+        text = "".join(told.format())
+    except BaseException:  # noqa: BLE001 - a MemoryError's own traceback may not fit, a __str__ may raise
+        return None
+    if len(text.encode("utf-8", "replace")) <= MAX_TRACEBACK:
+        return clean(text, MAX_TRACEBACK)
+    tail = text.encode("utf-8", "replace")[-(MAX_TRACEBACK - 2_000 - len(_CUT.encode())) :]
+    return clean(text, 2_000) + _CUT + tail.decode("utf-8", "ignore").replace("\0", "?")
+
+
+def _chain(told: traceback.TracebackException) -> Iterator[traceback.TracebackException]:
+    queue = [told]
+    while queue:
+        link = queue.pop()
+        yield link
+        queue += [near for near in (link.__cause__, link.__context__, *(link.exceptions or ())) if near is not None]

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Final
 from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
-from millrace.clock import format_duration, parse_duration
+from millrace.clock import format_duration, parse_duration, parse_range
 from millrace.config.sizes import format_size, parse_size
 from millrace.errors import did_you_mean
 
@@ -60,17 +61,12 @@ def size(at_least: int, at_most: int) -> BeforeValidator:
 
 
 def _backoff(value: object) -> tuple[float, float]:
-    words = value.split("..") if isinstance(value, str) else []
-    if len(words) != 2:  # noqa: PLR2004 - from, to
-        raise ValueError('must be two durations, the first wait and the longest, such as "10s..15m"')
-    base, cap = (parse_duration(word) for word in words)
-    if not 0 < base <= cap <= MAX_BACKOFF_S:
-        raise ValueError(f"must rise from above 0 to {format_duration(MAX_BACKOFF_S)} at most")
-    return base, cap
+    if not isinstance(value, str):
+        raise ValueError('must be a range of durations in quotes, such as "10s..15m"')  # noqa: TRY004 - see above
+    return parse_range(value)
 
 
-MAX_BACKOFF_S: Final = 30 * 86400.0
-Backoff = Annotated[tuple[float, float], BeforeValidator(_backoff)]
+Backoff = Annotated[tuple[float, float], NoDecode, BeforeValidator(_backoff)]  # from a variable it comes as text too
 
 
 def _zone(value: object) -> str:

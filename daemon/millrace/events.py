@@ -1,0 +1,237 @@
+"""
+One frozen class per fact. Logic emits them and goes on; `observe` turns them into logs and metrics. The name of an
+event is dotted and fixed (`EVENT`), its facts are its fields, and a unit stands in the field's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact."""
+
+    EVENT: ClassVar[str] = ""
+    LEVEL: ClassVar[str] = "info"
+
+
+Emit = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
+    """Emit into nothing: for commands and tests that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStarted(Event):
+    """The daemon is ready for work."""
+
+    EVENT: ClassVar[str] = "daemon.started"
+    version: str
+    pid: int
+    daemon: str
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStopping(Event):
+    """The daemon was told to stop; running jobs are drained for `drain_s` at most, then handed back."""
+
+    EVENT: ClassVar[str] = "daemon.stopping"
+    why: str
+    drain_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStopped(Event):
+    """The daemon has let go of the ledger."""
+
+    EVENT: ClassVar[str] = "daemon.stopped"
+    released: int
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonFailed(Event):
+    """A part that the daemon cannot do without has failed; the process exits."""
+
+    EVENT: ClassVar[str] = "daemon.failed"
+    LEVEL: ClassVar[str] = "critical"
+    part: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptsRecovered(Event):
+    """Attempts of a daemon that died were taken back."""
+
+    EVENT: ClassVar[str] = "daemon.recovered"
+    LEVEL: ClassVar[str] = "warning"
+    released: int
+    stopped: int
+    processes_killed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobFileBroken(Event):
+    """A file of the site's jobs did not load; the others did."""
+
+    EVENT: ClassVar[str] = "jobs.broken"
+    LEVEL: ClassVar[str] = "error"
+    file: str
+    line: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobsAccepted(Event):
+    """Jobs are in the ledger, on disk."""
+
+    EVENT: ClassVar[str] = "job.accepted"
+    LEVEL: ClassVar[str] = "debug"
+    task: str
+    queue: str
+    client: str
+    source: str
+    count: int
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitRefused(Event):
+    """A submission was turned away before anything was written."""
+
+    EVENT: ClassVar[str] = "job.refused"
+    LEVEL: ClassVar[str] = "warning"
+    task: str
+    problem: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStarted(Event):
+    """A claimed job is about to run."""
+
+    EVENT: ClassVar[str] = "job.started"
+    LEVEL: ClassVar[str] = "debug"
+    job_id: str
+    task: str
+    queue: str
+    client: str
+    attempt: int
+    waited_s: float
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptEnded(Event):
+    """
+    An attempt is over and its outcome is in the ledger.
+
+    `outcome` is the attempt's outcome (`succeeded retried gave_up parked released stopped`), `status` the job's now.
+    """
+
+    EVENT: ClassVar[str] = "job.ended"
+    job_id: str
+    task: str
+    queue: str
+    client: str
+    attempt: int
+    outcome: str
+    status: str
+    reason: str | None
+    error: str | None
+    duration_s: float
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultDropped(Event):
+    """An attempt ended after another had taken the job over; what it brought was dropped."""
+
+    EVENT: ClassVar[str] = "job.result_dropped"
+    LEVEL: ClassVar[str] = "warning"
+    job_id: str
+    attempt: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobLogged(Event):
+    """A line that a job wrote (`log`, or its standard output)."""
+
+    EVENT: ClassVar[str] = "job.log"
+    job_id: str
+    task: str
+    attempt: int
+    level: str
+    message: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildStarted(Event):
+    """A child process is ready for jobs."""
+
+    EVENT: ClassVar[str] = "child.started"
+    LEVEL: ClassVar[str] = "debug"
+    queue: str
+    pid: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChildEnded(Event):
+    """A child process is gone; `why` is one of `idle crashed timeout cancelled shutdown memory`."""
+
+    EVENT: ClassVar[str] = "child.ended"
+    LEVEL: ClassVar[str] = "debug"
+    queue: str
+    pid: int
+    why: str
+    status: str
+    descendants_killed: int
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadStuck(Event):
+    """A job in a thread queue ignores its deadline; its slot was replaced, the job stays running."""
+
+    EVENT: ClassVar[str] = "thread.stuck"
+    LEVEL: ClassVar[str] = "warning"
+    queue: str
+    job_id: str
+    task: str
+    over_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PoolResized(Event):
+    """The claim limit of a queue changed with its backlog."""
+
+    EVENT: ClassVar[str] = "pool.resized"
+    LEVEL: ClassVar[str] = "debug"
+    queue: str
+    workers: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerLocked(Event):
+    """Another process keeps the write lock; writes wait, nothing is lost."""
+
+    EVENT: ClassVar[str] = "ledger.locked"
+    LEVEL: ClassVar[str] = "warning"
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartRestarted(Event):
+    """A supervised part of the daemon had died and was started again."""
+
+    EVENT: ClassVar[str] = "daemon.part_restarted"
+    LEVEL: ClassVar[str] = "error"
+    part: str
+    reason: str

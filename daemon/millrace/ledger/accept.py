@@ -1,0 +1,125 @@
+"""The moves that bring jobs in: accepting them, and putting those whose time has come on their queue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final
+
+from millrace.errors import KeyConflict
+from millrace.ledger.ids import new_id
+from millrace.ledger.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from millrace.ledger.rows import NewJob
+    from millrace.ledger.transaction import Transaction
+
+_INSERT: Final = """  -- one accepted job
+INSERT INTO job (id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
+  daemon_deaths, payload, payload_hash, key, run_id, stage, record, source_kind, source_name, correlation_id,
+  created_at, queued_at, due_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_KNOWN: Final = """  -- the job that an idempotency key belongs to; served by job_key
+SELECT id, task, payload_hash FROM job WHERE client = ? AND key = ?"""
+
+_DUE: Final = """  -- waiting jobs whose time has come, in the order of their times; served by job_due
+UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
+ WHERE status = 'waiting' AND id IN (SELECT id FROM job WHERE status = 'waiting' AND due_at IS NOT NULL AND due_at <= ?1
+                                      ORDER BY due_at LIMIT ?2)
+RETURNING queue, client, task"""
+
+_FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that this site can run again; served by job_waiting
+UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
+ WHERE status = 'waiting' AND id IN (SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)
+RETURNING queue, client, task"""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The answer to a submission; `existed` says that its idempotency key was known and nothing was added."""
+
+    id: str
+    existed: bool
+
+
+def checksum(text: str) -> str:
+    """Return the checksum that payloads and results carry, 32 hex digits."""
+    return blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:
+    """
+    Write new jobs. All or none.
+
+    Raises: KeyConflict if a key belongs to another task or payload.
+    """
+    accepted, rows = [], []
+    for job in jobs:
+        digest = checksum(job.payload)
+        known = _known(tx, job, digest) if job.key is not None else None
+        if known is not None:
+            accepted.append(Accepted(known, existed=True))
+            continue
+        row = _row(job, digest, tx.now_ms)
+        accepted.append(Accepted(row[0], existed=False))
+        _count(tx, job, row[4])
+        if job.key is None:
+            rows.append(row)
+        else:  # at once: the next job of this very call may carry the same key
+            tx.run(_INSERT, row)
+    if rows:
+        tx.connection.executemany(_INSERT, rows)
+    return accepted
+
+
+def _known(tx: Transaction, job: NewJob, digest: str) -> str | None:
+    found = tx.rows(_KNOWN, (job.client, job.key))
+    if not found:
+        return None
+    job_id, task, known_digest = found[0]
+    if (task, known_digest) != (job.task, digest):
+        what = "another payload" if task == job.task else f"task {task}"
+        msg = f'key "{job.key}" was used before with {what}, by job {job_id}: use a new key, or send the same again'
+        raise KeyConflict(msg, job_id=job_id)
+    return str(job_id)
+
+
+def _row(job: NewJob, digest: str, now_ms: int) -> tuple[str, ...]:
+    job_id = job.id or new_id(now_ms)
+    later = job.due_at is not None and job.due_at > now_ms
+    status, reason, queued_at = (Status.WAITING, "due", None) if later else (Status.QUEUED, None, now_ms)
+    return (  # type: ignore[return-value] # a database row: text, numbers and None
+        job_id, job.task, job.queue, job.client, status.value, reason, job.priority, job.max_attempts, job.payload,
+        digest, job.key, job.run_id, job.stage, job.record, job.source.kind, job.source.name,
+        job.correlation_id or job_id, now_ms, queued_at, job.due_at,
+    )  # fmt: skip
+
+
+def _count(tx: Transaction, job: NewJob, status: str) -> None:
+    lane = (job.queue, job.client, job.task)
+    tx.count(lane, "accepted")
+    tx.count(lane, status)
+    if status == Status.QUEUED:
+        tx.changes.queued.add(job.queue)
+    else:
+        tx.changes.due = True
+
+
+def promote_due(tx: Transaction, limit: int) -> int:
+    """Queue waiting jobs whose time has come, at most `limit`; return how many."""
+    return _promoted(tx, tx.rows(_DUE, (tx.now_ms, limit)))
+
+
+def promote_fitting(tx: Transaction, reason: str, task: str, limit: int) -> int:
+    """Queue jobs of a task that waited for the reason `unknown_task` or `payload`, at most `limit`; return how many."""
+    return _promoted(tx, tx.rows(_FITS_AGAIN, (tx.now_ms, reason, task, limit)))
+
+
+def _promoted(tx: Transaction, rows: list[tuple[str, str, str]]) -> int:
+    for queue, client, task in rows:
+        tx.moved((queue, client, task), Status.WAITING, Status.QUEUED)
+        tx.changes.queued.add(queue)
+    return len(rows)

@@ -1,0 +1,85 @@
+"""The claim: the first queued jobs of the lanes that have waited longest for their fair share, each under a new attempt."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.ledger.accept import checksum
+from millrace.ledger.finish import End, finish
+from millrace.ledger.rows import Claim, JobError
+from millrace.ledger.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from millrace.ledger.transaction import Transaction
+
+_LANES: Final = """  -- lanes of the queue that have work, those furthest behind first; none while the queue is paused
+SELECT client, vtime, queued FROM lane
+ WHERE queue = ?1 AND queued > 0 AND NOT EXISTS (SELECT 1 FROM pause WHERE queue = ?1) ORDER BY vtime, client"""
+
+_CLAIM: Final = """  -- the first queued jobs of a lane, fenced by their new attempt; served by the partial index job_queued
+UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?1, started_at = ?2
+ WHERE status = 'queued' AND id IN (SELECT id FROM job WHERE status = 'queued' AND queue = ?3 AND client = ?4
+                                     ORDER BY priority DESC, queued_at, id LIMIT ?5)
+RETURNING priority, queued_at, id, task, attempt, failures, crashes, daemon_deaths, max_attempts, payload,
+          correlation_id, run_id, stage, record, payload_hash"""
+
+_SERVED: Final = """  -- advance the lane's virtual time by what it was given
+UPDATE lane SET vtime = vtime + ? WHERE queue = ? AND client = ?"""
+
+_DAMAGED: Final = JobError("Damaged", "the payload on disk is not the one that was accepted")
+
+
+def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping[str, float]) -> list[Claim]:
+    """
+    Claim up to `slots` jobs of a queue for a daemon.
+
+    Args:
+        slots: How many at most, ≥ 1.
+        weights: The share of each client that is not 1; a client of weight 2 is given twice as much.
+    Returns: The claims, in the order in which they should start.
+    """
+    lanes = tx.rows(_LANES, (queue,))
+    claims: list[Claim] = []
+    for client, share in _shares(lanes, slots, weights):
+        taken = tx.rows(_CLAIM, (daemon, tx.now_ms, queue, client, share))
+        claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
+        if len(lanes) > 1:
+            tx.run(_SERVED, (len(taken) / weights.get(client, 1.0), queue, client))
+    return claims
+
+
+def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[str, float]) -> list[tuple[str, int]]:
+    """Hand out slots one by one to the lane with the lowest virtual time; return how many each lane gets."""
+    if len(lanes) == 1:
+        return [(lanes[0][0], slots)]
+    given = dict.fromkeys((client for client, _, _ in lanes), 0)
+    left = {client: queued for client, _, queued in lanes}
+    times = {client: vtime for client, vtime, _ in lanes}
+    for _ in range(min(slots, sum(left.values()))):
+        client = min(times, key=times.__getitem__)
+        given[client] += 1
+        times[client] += 1 / weights.get(client, 1.0)
+        if given[client] == left[client]:
+            del times[client]
+    return [(client, share) for client, share in given.items() if share]
+
+
+def _order(row: tuple[int, int, str]) -> tuple[int, int, str]:
+    return -row[0], row[1], row[2]
+
+
+def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: tuple[Any, ...]) -> Claim | None:
+    """Return the claim of a row; None, and the job is dead, if its payload is not what was accepted."""
+    (_, queued_at, job_id, task, attempt, failures, crashes, deaths, max_attempts, payload, correlation, run_id, stage,
+     record, digest) = row  # fmt: skip
+    tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING)
+    held = Claim(
+        job_id, task, queue, client, attempt, failures, crashes, deaths, max_attempts, payload, correlation,
+        queued_at, tx.now_ms, run_id, stage, record,
+    )  # fmt: skip
+    if checksum(payload) == digest:
+        return held
+    finish(tx, held, End("give_up", 0.0, error=_DAMAGED), daemon)
+    return None

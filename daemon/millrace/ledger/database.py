@@ -1,0 +1,86 @@
+"""How the database file is opened: one place for its identity, its pragmas and the translation of its errors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from millrace.errors import LedgerBusy, LedgerError, LedgerForeign, LedgerFull, NotFound
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
+# Older versions have a rare race that corrupts a WAL database when a checkpoint meets a write (fixed in 3.51.3).
+OLDEST_SQLITE: Final = (3, 51, 3)
+BUSY_MS: Final = 5_000
+_SYNCHRONOUS: Final = frozenset({"full", "normal", "extra"})
+
+
+def check_sqlite() -> None:
+    """Raise LedgerError if the SQLite that the driver brings is older than it must be."""
+    if tuple(map(int, apsw.sqlite_lib_version().split("."))) < OLDEST_SQLITE:
+        msg = f"SQLite {apsw.sqlite_lib_version()} is too old: its WAL can be corrupted. Install a newer apsw"
+        raise LedgerError(msg)
+
+
+def pragmas(synchronous: str) -> tuple[tuple[str, str | int], ...]:
+    """
+    Return the pragmas of the write connection, in order.
+
+    Args:
+        synchronous: full (durable at each commit), normal (durable at each checkpoint) or extra.
+    """
+    if synchronous not in _SYNCHRONOUS:
+        msg = f"synchronous is one of {', '.join(sorted(_SYNCHRONOUS))}, not {synchronous}"
+        raise ValueError(msg)
+    return (
+        ("auto_vacuum", "incremental"),  # works only before the first table: lets pruning give space back
+        ("journal_mode", "wal"),
+        ("synchronous", synchronous),
+        ("cache_size", -16_000),
+        ("temp_store", "memory"),
+        ("wal_autocheckpoint", 2_000),
+        ("journal_size_limit", 64_000_000),
+    )
+
+
+def open_reader(path: Path) -> apsw.Connection:
+    """
+    Return a read-only connection.
+
+    Raises: NotFound if there is no ledger yet; LedgerForeign if the file is something else.
+    """
+    if not path.exists():
+        msg = f"no ledger at {path}: it is made by the first `millrace serve` or `millrace submit`"
+        raise NotFound(msg)
+    try:
+        connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+        connection.set_busy_timeout(BUSY_MS)
+        application = connection.pragma("application_id")
+    except apsw.Error as error:
+        raise translate(error) from error
+    if application != APPLICATION_ID:
+        msg = f"{path} is not a ledger of Millrace"
+        raise LedgerForeign(msg)
+    return connection
+
+
+def translate(error: apsw.Error) -> LedgerError:
+    """Return our own error for one of the driver, so that no caller needs to know the driver."""
+    text = f"{type(error).__name__}: {error}"
+    match error:
+        case apsw.FullError():
+            return LedgerFull("the disk is full: nothing of this was written. Free some space; no restart is needed")
+        case apsw.BusyError() | apsw.LockedError():
+            return LedgerBusy(f"the ledger is locked by another process: {text}")
+        case apsw.NotADBError():
+            return LedgerForeign(f"the file is not a database: {text}")
+        case _:
+            return LedgerError(f"the ledger could not be used: {text}")
+
+
+def is_fatal(error: Exception) -> bool:
+    """Return whether the connection cannot be trusted any more: the daemon exits rather than guess."""
+    return isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError | apsw.CantOpenError)

@@ -1,0 +1,119 @@
+"""
+The moves that end an attempt: one guarded UPDATE each, fenced by status and attempt, so that a late result never
+overwrites its successor's. Each writes the attempt into the history in the same transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from millrace.errors import LostClaim
+from millrace.ledger.accept import accept, checksum
+from millrace.ledger.states import FINAL, MOVES, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from millrace.ledger.rows import Claim, JobError, NewJob
+    from millrace.ledger.transaction import Transaction
+
+_FINISH: Final = """  -- the guarded end of an attempt
+UPDATE job SET status = ?1, reason = ?2, due_at = CASE ?1 WHEN 'waiting' THEN ?3 ELSE due_at END,
+  finished_at = ?4, duration_ms = ?5, result = ?6, result_hash = ?7, error = coalesce(?8, error),
+  failures = failures + ?9, crashes = crashes + ?10, daemon = NULL, cancel_by = NULL
+ WHERE id = ?11 AND attempt = ?12 AND status = 'running'"""
+
+_HISTORY: Final = """  -- the attempt that is over
+INSERT INTO attempt (job_id, attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+_OUTCOMES: Final = {
+    "succeed": "succeeded",
+    "retry": "retried",
+    "give_up": "gave_up",
+    "park": "parked",
+    "release": "released",
+    "stop": "stopped",
+}
+
+
+class End(NamedTuple):
+    """
+    How an attempt ended.
+
+    Args:
+        move: succeed, retry, give_up, park, release or stop.
+        duration_s: Seconds that the attempt took, ≥ 0.
+        result: JSON text, of a success.
+        error: Of a failure.
+        reason: Of a wait: backoff, unknown_task …
+        due_at: When a waiting job is looked at again; None means when somebody promotes it.
+        crashed: Whether its child was taken down.
+        facts: What `explain` will want to know.
+        follow: Jobs that become possible by a success, written in the same transaction.
+    """
+
+    move: str
+    duration_s: float
+    result: str | None = None
+    error: JobError | None = None
+    reason: str | None = None
+    due_at: int | None = None
+    crashed: bool = False
+    facts: Mapping[str, Any] | None = None
+    follow: Sequence[NewJob] = ()
+
+
+def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
+    """
+    End an attempt; return the job's new status. A released job keeps its place in the line (`queued_at`).
+
+    Raises: LostClaim if the attempt no longer owns the job.
+    """
+    to = MOVES[end.move][1]
+    duration_ms = round(end.duration_s * 1000)
+    error = dump(end.error.as_json()) if end.error else None
+    changed = tx.run(
+        _FINISH,
+        (
+            to.value,
+            end.reason,
+            end.due_at,
+            tx.now_ms if to in FINAL else None,
+            duration_ms,
+            end.result,
+            checksum(end.result) if end.result is not None else None,
+            error,
+            int(end.move in _FAILURES),
+            int(end.crashed),
+            held.job_id,
+            held.attempt,
+        ),
+    )
+    if changed != 1:
+        msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; what it brought is dropped"
+        raise LostClaim(msg)
+    facts = dump(end.facts) if end.facts else None
+    history = (held.job_id, held.attempt, _OUTCOMES[end.move], daemon, held.started_at, tx.now_ms, duration_ms, error, facts)
+    tx.run(_HISTORY, history)
+    _count(tx, held, to)
+    if end.follow:
+        accept(tx, end.follow)
+    return to
+
+
+_FAILURES: Final = frozenset({"retry", "give_up"})
+
+
+def _count(tx: Transaction, held: Claim, to: Status) -> None:
+    tx.moved((held.queue, held.client, held.task), Status.RUNNING, to)
+    if to is Status.QUEUED:
+        tx.changes.queued.add(held.queue)
+    elif to is Status.WAITING:
+        tx.changes.due = True
+
+
+def dump(value: object) -> str:
+    """Return compact JSON for a column of facts."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)

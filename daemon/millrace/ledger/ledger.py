@@ -1,0 +1,81 @@
+"""The ledger of a site: one SQLite file, its one writer, its readers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import apsw
+import peewee
+from playhouse.apsw_ext import APSWDatabase
+
+from millrace.clock import SYSTEM, Clock
+from millrace.errors import LedgerError, SettingsError
+from millrace.events import Emit, ignore
+from millrace.ledger.database import BUSY_MS, check_sqlite, pragmas, translate
+from millrace.ledger.migrations import migrate
+from millrace.ledger.moves import Moves
+from millrace.ledger.reads import Reads
+from millrace.ledger.transaction import Changes
+from millrace.ledger.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Ledger:
+    """
+    An open ledger. `moves` changes it, `reads` looks at it, `on_change` is called after a commit that concerns others.
+
+    Args:
+        path: The database file; made with its folder if it is not there.
+        synchronous: full, normal or extra; see `database.pragmas`.
+        emit: Where events go.
+    Raises: LedgerForeign if the file is not a ledger of this version; LedgerError if it cannot be opened.
+    """
+
+    def __init__(self, path: Path, *, clock: Clock = SYSTEM, synchronous: str = "full", emit: Emit = ignore) -> None:
+        check_sqlite()
+        self.path = path
+        self.on_change: list[Callable[[Changes], None]] = []
+        self._database = APSWDatabase(str(path), pragmas=pragmas(synchronous), timeout=BUSY_MS / 1000, thread_safe=False)
+        self._clock = clock
+        self.writer = Writer(self._connect, clock, emit, self._changed)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self.writer.start()
+        except OSError as error:
+            msg = f"the state folder {path.parent} cannot be used: {error}"
+            raise SettingsError(msg) from error
+        self.moves = Moves(self.writer)
+        self.reads = Reads(path)
+
+    def close(self) -> None:
+        """Commit what was handed in and close all connections."""
+        self.reads.close()
+        self.writer.close()
+
+    def __enter__(self) -> Ledger:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        """Close."""
+        self.close()
+
+    def _connect(self) -> apsw.Connection:
+        """Open the write connection and bring the schema up to date; in the writer's thread."""
+        try:
+            self._database.connect()
+            migrate(self._database, now_ms=self._clock.now_ms())
+            connection: apsw.Connection = self._database.connection()
+        except apsw.Error as error:
+            raise translate(error) from error
+        except peewee.PeeweeException as error:
+            cause = error.__cause__ or error.__context__
+            raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
+        return connection
+
+    def _changed(self, changes: Changes) -> None:
+        for listener in self.on_change:
+            listener(changes)

@@ -1,0 +1,59 @@
+"""
+Creates a fresh ledger and brings an older one up to date. A migration is a numbered function that runs, with the
+change of the version number, in one transaction: a kill at any point leaves the old version or the new one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from millrace.errors import LedgerForeign
+from millrace.ledger import models
+from millrace.ledger.database import APPLICATION_ID
+from millrace.ledger.ids import new_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playhouse.apsw_ext import APSWDatabase
+
+# The number of a migration is the version that it leads to. Version 1 is what `models` creates.
+MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {}
+VERSION: Final = 1
+
+
+def migrate(database: APSWDatabase, *, now_ms: int) -> None:
+    """
+    Create the tables of a fresh file, or apply the migrations that an older ledger lacks.
+
+    Raises: LedgerForeign if the file belongs to another program or to a newer Millrace; it is left untouched.
+    """
+    application, version = (int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version"))
+    tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    check_identity(application, version, empty=not tables)
+    if version == VERSION:
+        return
+    with database.atomic("IMMEDIATE"):
+        version = int(database.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been first
+        if version == 0:
+            _create(database, now_ms)
+        for number in range(max(version, 1) + 1, VERSION + 1):
+            MIGRATIONS[number](database)
+        database.execute_sql(f"PRAGMA user_version = {VERSION}")
+
+
+def check_identity(application: int, version: int, *, empty: bool) -> None:
+    """Raise LedgerForeign unless the file is empty or a ledger that this version knows."""
+    if application != APPLICATION_ID and not (empty and application == 0):
+        msg = "this database belongs to another program; point [database] url at a file of Millrace's own"
+        raise LedgerForeign(msg)
+    if version > VERSION:
+        msg = f"this ledger has version {version}, written by a newer Millrace; this one knows {VERSION}. Install the newer version again"
+        raise LedgerForeign(msg)
+
+
+def _create(database: APSWDatabase, now_ms: int) -> None:
+    database.execute_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+    with database.bind_ctx(models.TABLES, bind_refs=False, bind_backrefs=False):
+        database.create_tables(models.TABLES, safe=True)
+        models.Meta.insert(key="ledger", value=new_id(now_ms)).execute()

@@ -1,0 +1,152 @@
+"""
+All that changes the ledger, by name. Each call is handed to the writer and answers with a ticket: the promise of its
+commit. What the moves do stands in `accept`, `claim`, `finish`, `control` and `recover`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from millrace.ledger import accept, claim, control, finish, recover, steps, tokens
+from millrace.ledger.finish import End
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from millrace.ledger.accept import Accepted
+    from millrace.ledger.rows import ChildRow, Claim, DaemonRow, JobError, NewJob, TokenRow
+    from millrace.ledger.states import Status
+    from millrace.ledger.ticket import Ticket
+    from millrace.ledger.writer import Writer
+
+
+class Moves:
+    """
+    The moves of one process. Tickets of the moves that end an attempt carry the job's new status, or raise LostClaim.
+
+    Args:
+        daemon: The id of the daemon in whose name attempts are claimed and ended; empty for a command.
+        weights: The fair share of each client that is not 1.
+    """
+
+    def __init__(self, writer: Writer, *, daemon: str = "", weights: Mapping[str, float] | None = None) -> None:
+        self._writer = writer
+        self.daemon = daemon
+        self.weights = dict(weights or {})
+
+    def accept(self, jobs: Sequence[NewJob]) -> Ticket[list[Accepted]]:
+        """Accept jobs, all or none; see `accept.accept`."""
+        return self._writer.submit(lambda tx: accept.accept(tx, jobs))
+
+    def promote_due(self, limit: int = 500) -> Ticket[int]:
+        """Queue jobs whose time has come; the ticket carries how many."""
+        return self._writer.submit(lambda tx: accept.promote_due(tx, limit))
+
+    def promote_fitting(self, reason: str, task: str, limit: int = 500) -> Ticket[int]:
+        """Queue jobs of a task that waited as `unknown_task` or `payload`; the ticket carries how many."""
+        return self._writer.submit(lambda tx: accept.promote_fitting(tx, reason, task, limit))
+
+    def claim(self, queue: str, slots: int) -> Ticket[list[Claim]]:
+        """Claim up to `slots` jobs of a queue; see `claim.claim`."""
+        return self._writer.submit(lambda tx: claim.claim(tx, queue, slots, self.daemon, self.weights), reads_counts=True)
+
+    def finish(self, held: Claim, end: End) -> Ticket[Status]:
+        """End an attempt; see `finish.finish`."""
+        return self._writer.submit(lambda tx: finish.finish(tx, held, end, self.daemon))
+
+    def succeed(
+        self, held: Claim, result: str | None, *, duration_s: float, facts: dict[str, Any] | None = None, follow: Sequence[NewJob] = ()
+    ) -> Ticket[Status]:
+        """The job is done; `result` is JSON text, `follow` are the jobs that it makes possible."""
+        return self.finish(held, End("succeed", duration_s, result=result, facts=facts, follow=follow))
+
+    def retry(
+        self, held: Claim, error: JobError, *, due_at: int, duration_s: float, crashed: bool = False, facts: dict[str, Any] | None = None
+    ) -> Ticket[Status]:
+        """The attempt failed; the job waits until `due_at` for the next. Costs a failure."""
+        end = End("retry", duration_s, error=error, reason="backoff", due_at=due_at, crashed=crashed, facts=facts)
+        return self.finish(held, end)
+
+    def give_up(
+        self, held: Claim, error: JobError, *, duration_s: float, cause: str, crashed: bool = False, facts: dict[str, Any] | None = None
+    ) -> Ticket[Status]:
+        """The job goes to the dead letters; `cause` says why it is not tried again."""
+        return self.finish(held, End("give_up", duration_s, error=error, crashed=crashed, facts={"cause": cause, **(facts or {})}))
+
+    def park(
+        self, held: Claim, reason: str, *, due_at: int | None, duration_s: float, facts: dict[str, Any] | None = None
+    ) -> Ticket[Status]:
+        """The job waits without cost, until `due_at` or until it is promoted."""
+        return self.finish(held, End("park", duration_s, reason=reason, due_at=due_at, facts=facts))
+
+    def release(self, held: Claim, why: str, *, duration_s: float, facts: dict[str, Any] | None = None) -> Ticket[Status]:
+        """The job goes back to its place in the queue, without cost."""
+        return self.finish(held, End("release", duration_s, facts={"why": why, **(facts or {})}))
+
+    def stop(self, held: Claim, *, duration_s: float, facts: dict[str, Any] | None = None) -> Ticket[Status]:
+        """The running job that was cancelled has ended."""
+        return self.finish(held, End("stop", duration_s, facts=facts))
+
+    def cancel(self, job_id: str, *, actor: str) -> Ticket[Status]:
+        """Cancel a job; the ticket carries `running` if the daemon has yet to stop it."""
+        return self._writer.submit(lambda tx: control.cancel(tx, job_id, actor))
+
+    def requeue(self, job_id: str, *, actor: str) -> Ticket[Status]:
+        """Put a dead or cancelled job back on its queue."""
+        return self._writer.submit(lambda tx: control.requeue(tx, job_id, actor))
+
+    def discard(self, job_id: str, *, actor: str, reason: str | None = None) -> Ticket[Status]:
+        """Decide that a dead job stays undone."""
+        return self._writer.submit(lambda tx: control.move(tx, "discard", job_id, actor, reason=reason))
+
+    def move(self, name: str, job_id: str, *, actor: str, **given: Any) -> Ticket[Status]:  # noqa: ANN401 - see control.move
+        """Make another move of the table (hold, promote, abandon, answer); see `control.move`."""
+        return self._writer.submit(lambda tx: control.move(tx, name, job_id, actor, **given))
+
+    def pause(self, queue: str, *, actor: str) -> Ticket[bool]:
+        """Let a queue give out no more work; the ticket says whether that is news."""
+        return self._writer.submit(lambda tx: control.pause(tx, queue, actor))
+
+    def resume(self, queue: str) -> Ticket[bool]:
+        """Let a paused queue give out work again; the ticket says whether it was paused."""
+        return self._writer.submit(lambda tx: control.resume(tx, queue))
+
+    def step_get(self, held: Claim, name: str) -> Ticket[str | None]:
+        """Look a checkpoint up; the ticket carries JSON text or None."""
+        return self._writer.submit(lambda tx: steps.step_get(tx, held, name))
+
+    def step_put(self, held: Claim, name: str, result: str) -> Ticket[None]:
+        """Keep a checkpoint, fenced by the attempt."""
+        return self._writer.submit(lambda tx: steps.step_put(tx, held, name, result))
+
+    def sign_in(self, row: DaemonRow) -> Ticket[None]:
+        """Put this daemon on record."""
+        return self._writer.submit(lambda tx: recover.sign_in(tx, row))
+
+    def beat(self, *, stopped: bool = False) -> Ticket[None]:
+        """Note that this daemon makes progress, or that it has stopped in order."""
+        return self._writer.submit(lambda tx: recover.beat(tx, self.daemon, stopped=stopped))
+
+    def take_back(self, thread_queues: Collection[str], limit: int = 500) -> Ticket[tuple[int, int]]:
+        """Take back attempts of dead daemons; the ticket carries how many were released and how many cancelled."""
+        return self._writer.submit(lambda tx: recover.take_back(tx, self.daemon, thread_queues, limit))
+
+    def child_started(self, row: ChildRow) -> Ticket[None]:
+        """Put a child process on record."""
+        return self._writer.submit(lambda tx: recover.child_started(tx, row))
+
+    def child_gone(self, pid: int, start_ticks: int) -> Ticket[None]:
+        """Strike a child process off the record."""
+        return self._writer.submit(lambda tx: recover.child_gone(tx, pid, start_ticks))
+
+    def add_token(self, row: TokenRow, sha256: str) -> Ticket[None]:
+        """Put a token on record."""
+        return self._writer.submit(lambda tx: tokens.add_token(tx, row, sha256))
+
+    def add_first_token(self, row: TokenRow, sha256: str) -> Ticket[bool]:
+        """Put a fresh site's first token on record; the ticket says whether it is."""
+        return self._writer.submit(lambda tx: tokens.add_first_token(tx, row, sha256))
+
+    def revoke_token(self, token_id: str) -> Ticket[None]:
+        """Close a token for good."""
+        return self._writer.submit(lambda tx: tokens.revoke_token(tx, token_id))

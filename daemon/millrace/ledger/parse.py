@@ -1,0 +1,62 @@
+"""From the columns of the database to the frozen rows that leave the ledger."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from millrace.errors import NotFound
+from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
+
+_HEX: Final = re.compile(r"[0-9a-f]{1,32}")
+_DASHES: Final = (8, 12, 16, 20)
+
+
+def as_job(row: tuple[Any, ...]) -> JobRow:
+    """Return the job of a database row in the order of `reads._JOB`."""
+    (*head, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at, queued_at, due_at,
+     started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
+    return JobRow(
+        *head, result, _error(error), key, run_id, stage, record, Source(source_kind, source_name), correlation,
+        created_at, queued_at, due_at, started_at, finished_at, _seconds(duration_ms), cancel_by is not None,
+    )  # fmt: skip
+
+
+def as_attempt(row: tuple[Any, ...]) -> AttemptRow:
+    """Return the attempt of a database row."""
+    attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts = row
+    return AttemptRow(attempt, outcome, daemon, started_at, ended_at, _seconds(duration_ms), _error(error), _facts(facts))
+
+
+def as_event(row: tuple[Any, ...]) -> EventRow:
+    """Return the event of a database row."""
+    at, event, reason, actor, facts = row
+    return EventRow(at, event, reason, actor, _facts(facts))
+
+
+def prefix_range(text: str) -> tuple[str, str]:
+    """
+    Return the bounds between which the ids lie that start with a prefix, dashes or none.
+
+    Raises: NotFound if the text cannot start an id.
+    """
+    digits = text.strip().lower().replace("-", "")
+    if not _HEX.fullmatch(digits):
+        msg = f'"{text}" is not the id of a job, nor the start of one'
+        raise NotFound(msg)
+    low = "".join(("-" if place in _DASHES else "") + digit for place, digit in enumerate(digits))
+    return low, low + "~"
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else ms / 1000
+
+
+def _error(text: str | None) -> JobError | None:
+    return JobError(**json.loads(text)) if text else None
+
+
+def _facts(text: str | None) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text) if text else {}
+    return found

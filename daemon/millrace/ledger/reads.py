@@ -1,0 +1,265 @@
+"""
+All looks at the ledger, by name. Read-only connections, one per thread, with short transactions; imports nothing
+heavy, so that a reading command starts at once.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+import apsw
+
+from millrace.errors import NotFound
+from millrace.ledger.database import open_reader, translate
+from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
+from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
+from millrace.ledger.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from millrace.ledger.rows import AttemptRow, EventRow
+
+_JOB: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
+  daemon_deaths, payload, result, error, key, run_id, stage, record, source_kind, source_name, correlation_id,
+  created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by FROM job"""
+# Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
+_FEW: Final = 20_000
+_PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
+_PREFIX_LOOK: Final = 3
+_MOST_PRIORITIES: Final = 64
+
+
+class Reads:
+    """Looks at one ledger. Safe to share between threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+        self._open: list[apsw.Connection] = []
+        self._closed = False
+
+    @staticmethod
+    def open(path: Path) -> Reads:
+        """
+        Open a ledger for reading.
+
+        Raises: NotFound if there is none yet, LedgerForeign if the file is something else.
+        """
+        reads = Reads(path)
+        reads._rows("SELECT 1 FROM meta")
+        return reads
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        self._closed = True
+        while self._open:
+            self._open.pop().close()
+
+    def connection(self) -> apsw.Connection:
+        """Return this thread's connection."""
+        found: apsw.Connection | None = getattr(self._local, "connection", None)
+        if found is None or self._closed:
+            found = self._local.connection = open_reader(self._path)
+            self._open.append(found)
+        return found
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        try:
+            return self.connection().execute(sql, values).fetchall()
+        except apsw.Error as error:
+            raise translate(error) from error
+
+    def job(self, job_id: str) -> JobRow:
+        """
+        Return the job of an id or of a unique prefix of one.
+
+        Raises: NotFound, which names the candidates if the prefix is not unique.
+        """
+        low, high = prefix_range(job_id)
+        found = self._rows(f"{_JOB} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
+        if not found:
+            msg = f'no job "{job_id}"'
+            raise NotFound(msg)
+        if len(found) > 1 and found[0][0] != low:
+            candidates = ", ".join(row[0] for row in found)
+            msg = f'"{job_id}" could be any of {candidates} …: give more of the id'
+            raise NotFound(msg)
+        return as_job(found[0])
+
+    def job_of_key(self, client: str, key: str) -> JobRow | None:
+        """Return the job that an idempotency key belongs to."""
+        found = self._rows(f"{_JOB} WHERE client = ? AND key = ?", (client, key))
+        return as_job(found[0]) if found else None
+
+    def attempts(self, job_id: str) -> list[AttemptRow]:
+        """Return the attempts of a job that are over, oldest first."""
+        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts
+                   FROM attempt WHERE job_id = ? ORDER BY attempt"""
+        return [as_attempt(row) for row in self._rows(sql, (job_id,))]
+
+    def events(self, job_id: str) -> list[EventRow]:
+        """Return the decisions about a job, oldest first."""
+        sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
+        return [as_event(row) for row in self._rows(sql, (job_id,))]
+
+    def jobs(self, wanted: JobFilter) -> Page:
+        """Return a page of jobs, newest first."""
+        conditions = {
+            "task = ?": wanted.task, "queue = ?": wanted.queue, "client = ?": wanted.client,
+            "run_id = ?": wanted.run, "created_at >= ?": wanted.since, "id < ?": wanted.after,
+        }  # fmt: skip
+        given = {sql: value for sql, value in conditions.items() if value is not None}
+        if wanted.since is not None:  # ids sort by time: lets the walk end instead of filtering all history
+            given["id >= ?"] = f"{wanted.since >> 16:08x}-{wanted.since & 0xFFFF:04x}"
+        of_status, index = self._of_status(wanted.status)
+        where = " AND ".join([*of_status, *given]) or "TRUE"
+        sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"
+        rows = self._rows(sql, (*given.values(), wanted.limit + 1))
+        jobs = [as_job(row) for row in rows[: wanted.limit]]
+        return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
+
+    def _of_status(self, status: str | None) -> tuple[list[str], str]:
+        """Return the condition for a status, as a literal (a partial index needs one), and the index to use."""
+        if status is None:
+            return [], ""
+        index = _PARTIAL.get(Status(status), "")
+        few = index and self.status_counts()[status] <= _FEW
+        return [f"status = '{Status(status)}'"], f" INDEXED BY {index}" if few else ""
+
+    def status_counts(self) -> dict[str, int]:
+        """Return how many jobs there are in each status, from the counters."""
+        columns = ", ".join(f"coalesce(sum({status}), 0)" for status in Status)
+        counts = self._rows(f"SELECT {columns} FROM tally")[0]
+        return {status.value: count for status, count in zip(Status, counts, strict=True)}
+
+    def tallies(self) -> list[Tally]:
+        """Return the conservation counters."""
+        columns = "queue, client, task, accepted, waiting, queued, running, succeeded, dead, cancelled, pruned"
+        return [Tally(*row) for row in self._rows(f"SELECT {columns} FROM tally ORDER BY queue, client, task")]
+
+    def queues(self) -> list[QueueRow]:
+        """Return the queues that have had work, or are paused, with their depths."""
+        sql = """SELECT queue, sum(waiting), sum(queued), sum(running), EXISTS (SELECT 1 FROM pause WHERE pause.queue = all_.queue)
+                   FROM (SELECT queue, waiting, queued, running FROM lane UNION ALL SELECT queue, 0, 0, 0 FROM pause) AS all_
+                  GROUP BY queue ORDER BY queue"""
+        return [
+            QueueRow(queue, bool(paused), waiting, queued, running, self._oldest(queue) if queued else None)
+            for queue, waiting, queued, running, paused in self._rows(sql)
+        ]
+
+    def depth(self, queue: str) -> int:
+        """Return how many jobs of a queue are open: waiting, queued or running."""
+        return int(self._rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0])
+
+    def _oldest(self, queue: str) -> int | None:
+        """Return since when the oldest job is queued: the first of each lane and priority, so no scan of the backlog."""
+        sql = """SELECT priority, queued_at FROM job WHERE status = 'queued' AND queue = ? AND client = ? AND priority < ?
+                  ORDER BY priority DESC, queued_at LIMIT 1"""
+        firsts: list[int] = []
+        for (client,) in self._rows("SELECT client FROM lane WHERE queue = ? AND queued > 0", (queue,)):
+            below = 1 << 62
+            for _ in range(_MOST_PRIORITIES):
+                found = self._rows(sql, (queue, client, below))
+                if not found:
+                    break
+                below = found[0][0]
+                firsts.append(found[0][1])
+        return min(firsts, default=None)
+
+    def next_due(self) -> int | None:
+        """Return when the next waiting job is due; None if none has a time. Served by job_due."""
+        sql = "SELECT min(due_at) FROM job WHERE status = 'waiting' AND due_at IS NOT NULL"
+        found: int | None = self._rows(sql)[0][0]
+        return found
+
+    def cancels(self, daemon: str) -> list[str]:
+        """Return the running jobs of a daemon that somebody asked to end. Served by job_running."""
+        sql = "SELECT id FROM job WHERE status = 'running' AND daemon = ? AND cancel_by IS NOT NULL"
+        return [row[0] for row in self._rows(sql, (daemon,))]
+
+    def held_tasks(self, reason: str) -> list[str]:
+        """Return the tasks of which jobs wait for a reason. Served by job_waiting."""
+        return [row[0] for row in self._rows("SELECT DISTINCT task FROM job WHERE status = 'waiting' AND reason = ?", (reason,))]
+
+    def balance(self, *, count_rows: bool) -> Balance:
+        """
+        Return the conservation proof.
+
+        Args:
+            count_rows: Whether to compare the counters with the rows, which reads all of them.
+        """
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN")  # one snapshot: counters and rows of the same moment
+            try:
+                tallies = self.tallies()
+                rows = self._row_counts() if count_rows else None
+            finally:
+                connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise translate(error) from error
+        return _balance(tallies, rows)
+
+    def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
+        counts: dict[tuple[str, str, str], dict[str, int]] = {}
+        for queue, client, task, status, count in self._rows("SELECT queue, client, task, status, count(*) FROM job GROUP BY 1, 2, 3, 4"):
+            counts.setdefault((queue, client, task), {})[status] = count
+        return counts
+
+    def daemon(self) -> DaemonRow | None:
+        """Return the daemon that signed in last."""
+        sql = "SELECT id, pid, host, version, started_at, beat_at, stopped_at FROM daemon ORDER BY id DESC LIMIT 1"
+        found = self._rows(sql)
+        return DaemonRow(*found[0]) if found else None
+
+    def children(self) -> list[ChildRow]:
+        """Return the child processes on record."""
+        return [ChildRow(*row) for row in self._rows("SELECT pid, start_ticks, pgid, daemon, queue FROM child")]
+
+    def tokens(self) -> list[TokenRow]:
+        """Return all tokens, oldest first."""
+        sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token ORDER BY id"
+        return [TokenRow(*row) for row in self._rows(sql)]
+
+    def token_by_hash(self, sha256: str) -> TokenRow | None:
+        """Return the token whose text has this SHA-256 (hex)."""
+        sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token WHERE hash = ?"
+        found = self._rows(sql, (sha256,))
+        return TokenRow(*found[0]) if found else None
+
+    def ledger_id(self) -> str:
+        """Return the id that the ledger got when it was made."""
+        return str(self._rows("SELECT value FROM meta WHERE key = 'ledger'")[0][0])
+
+    def data_version(self) -> int:
+        """Return a number that changes when another connection has committed."""
+        return int(self._rows("PRAGMA data_version")[0][0])
+
+
+def _balance(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]] | None) -> Balance:
+    by_status = {status.value: sum(getattr(tally, status) for tally in tallies) for status in Status}
+    details = [f"{t.queue}/{t.client}/{t.task}: accepted and accounted for differ by {t.difference}" for t in tallies if t.difference]
+    difference = sum(abs(tally.difference) for tally in tallies)
+    if rows is not None:
+        found = _against_rows(tallies, dict(rows))
+        details += [text for text, _ in found]
+        difference += sum(size for _, size in found)
+    return Balance(sum(t.accepted for t in tallies), by_status, sum(t.pruned for t in tallies), difference, details)
+
+
+def _against_rows(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]]) -> list[tuple[str, int]]:
+    found = []
+    for tally in tallies:
+        counted = rows.pop((tally.queue, tally.client, tally.task), {})
+        for status in Status:
+            counter, count = getattr(tally, status), counted.get(status, 0)
+            if counter != count:
+                text = f"{tally.queue}/{tally.client}/{tally.task}: {counter} {status} by the counter, {count} rows"
+                found.append((text, abs(counter - count)))
+    for (queue, client, task), counted in rows.items():
+        count = sum(counted.values())
+        found.append((f"{queue}/{client}/{task}: {count} rows that no counter knows", count))
+    return found

@@ -1,0 +1,228 @@
+"""
+Group commit: one thread owns the write connection and commits what all threads hand it in one transaction.
+
+Whatever arrived while the last commit was on its way to the disk goes into the next one, so that a batch never waits
+for company, and a busy daemon pays for one fdatasync instead of hundreds.
+"""
+
+from __future__ import annotations
+
+import threading
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+
+import apsw
+
+from millrace.errors import LedgerError
+from millrace.events import DaemonFailed, Emit, LedgerLocked
+from millrace.ledger.database import is_fatal, translate
+from millrace.ledger.ticket import Ticket
+from millrace.ledger.transaction import Changes, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.clock import Clock
+
+T = TypeVar("T")
+# A batch holds the write lock no longer than this: other processes (the command line) want it too.
+LONGEST_BATCH_S: Final = 0.05
+# How long closing waits for a write lock that another process keeps.
+CLOSE_S: Final = 10.0
+
+
+class Work(NamedTuple):
+    """A unit that was handed in: what to do, whether it reads the counts, and whom to tell."""
+
+    unit: Callable[[Transaction], Any]
+    reads_counts: bool
+    ticket: Ticket[Any]
+
+
+class Writer:
+    """The thread that writes. `on_commit` is told, in that thread, what a commit changed for others."""
+
+    def __init__(
+        self, connect: Callable[[], apsw.Connection], clock: Clock, emit: Emit, on_commit: Callable[[Changes], None]
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._emit = emit
+        self._on_commit = on_commit
+        self._inbox: SimpleQueue[Work | None] = SimpleQueue()
+        self._closed = False
+        self._ended = False
+        self.failed: Exception | None = None
+        self._ready: Ticket[None] = Ticket()
+        self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and wait for its connection; raises what opening raised."""
+        self._thread.start()
+        self._ready.wait()
+
+    def submit(self, unit: Callable[[Transaction], T], *, reads_counts: bool = False) -> Ticket[T]:
+        """
+        Hand a unit to the writer.
+
+        Args:
+            unit: Called once in the writer's thread inside a savepoint; what it raises undoes it alone.
+            reads_counts: Whether it looks at lanes or tallies, so that the batch's counts are written before.
+        Returns: The promise of its commit.
+        """
+        ticket: Ticket[T] = Ticket()
+        if self._closed:
+            ticket.settle(None, self._refusal())
+            return ticket
+        self._inbox.put(Work(unit, reads_counts, ticket))
+        if self._ended:  # it ended between the look and the put: nobody else would ever settle the ticket
+            self._refuse_rest()
+        return ticket
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread is there and the connection is trusted."""
+        return self._thread.is_alive() and self.failed is None
+
+    def close(self) -> None:
+        """Commit what was handed in, close the connection and end the thread."""
+        self._closed = True
+        if self._thread.is_alive():
+            self._inbox.put(None)
+            self._thread.join(CLOSE_S)
+
+    def _work(self) -> None:
+        try:
+            connection = self._connect()
+        except Exception as error:  # noqa: BLE001 - handed to whoever called start()
+            self._ready.settle(None, error)
+            return
+        self._ready.settle(None, None)
+        try:
+            while batch := self._next_batch():
+                place = 0
+                while place < len(batch):
+                    place = self._commit(connection, batch, place)
+        except _Fatal as fatal:
+            self._fail(fatal.cause, batch[fatal.place :])
+        finally:
+            connection.close()
+            self._ended = True
+            self._refuse_rest()
+
+    def _next_batch(self) -> list[Work]:
+        """Return what is there, at least one unit; an empty list means the end."""
+        batch = [self._inbox.get()]
+        # Only what is here now: taking what arrives meanwhile would let a busy moment starve its first caller.
+        batch += [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        if None in batch and len(batch) > 1:
+            self._inbox.put(None)  # met again, alone, once what came with it is committed
+        return [work for work in batch if work is not None]
+
+    def _commit(self, connection: apsw.Connection, batch: list[Work], place: int) -> int:
+        """Run units from `place` on in one transaction; return the place of the first that was left for the next."""
+        self._begin(connection)
+        tx = Transaction(connection, self._clock.now_ms())
+        settled: list[tuple[Ticket[Any], Any, Exception | None]] = []
+        began = self._clock.monotonic()
+        failure: Exception | None = None
+        while failure is None and place < len(batch):
+            work, place = batch[place], place + 1
+            result, error = self._run(tx, work)
+            settled.append((work.ticket, result, error))
+            failure = tx.broken
+            if error is not None and (connection.get_autocommit() or is_fatal(error)):
+                # After some errors (a full disk, out of memory) SQLite has rolled back the whole transaction itself.
+                failure = error
+            if self._clock.monotonic() - began > LONGEST_BATCH_S:
+                break
+        failure = self._finish(tx, failure)
+        if failure is None and tx.changes:
+            self._on_commit(tx.changes)
+        for ticket, result, error in settled:
+            ticket.settle(result, _ours(error or failure))
+        if failure is not None and is_fatal(failure):
+            raise _Fatal(failure, place)
+        return place
+
+    def _begin(self, connection: apsw.Connection) -> None:
+        began = self._clock.monotonic()
+        while True:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except apsw.BusyError:
+                # The busy handler has waited for seconds already. Nothing is lost by waiting on: callers that cannot
+                # wait so long have limits of their own.
+                self._emit(LedgerLocked(round(self._clock.monotonic() - began, 1)))
+            else:
+                return
+
+    @staticmethod
+    def _run(tx: Transaction, work: Work) -> tuple[Any, Exception | None]:
+        connection, mark = tx.connection, None
+        try:
+            if work.reads_counts:
+                tx.flush()
+            mark = tx.mark()
+            connection.execute("SAVEPOINT unit")
+            result = work.unit(tx)
+            connection.execute("RELEASE unit")
+        except Exception as error:  # noqa: BLE001 - belongs to the unit's caller
+            if mark is not None and not connection.get_autocommit():
+                connection.execute("ROLLBACK TO unit")
+                connection.execute("RELEASE unit")
+                tx.forget(mark)
+            return None, error
+        return result, None
+
+    @staticmethod
+    def _finish(tx: Transaction, failure: Exception | None) -> Exception | None:
+        """Commit, or undo what still stands; return why the batch failed, None if it is on disk."""
+        connection = tx.connection
+        try:
+            if failure is None:
+                tx.flush()
+                connection.execute("COMMIT")
+        except apsw.Error as error:
+            failure = error
+        if not connection.get_autocommit():
+            try:
+                connection.execute("ROLLBACK")
+            except apsw.Error as error:
+                failure = _Unusable(f"could not roll back: {error}", failure or error)
+        return failure
+
+    def _fail(self, cause: Exception, rest: list[Work]) -> None:
+        self.failed, self._closed = _ours(cause), True
+        self._emit(DaemonFailed("ledger", str(self.failed)))
+        for work in rest:
+            work.ticket.settle(None, self._refusal())
+
+    def _refusal(self) -> Exception:
+        return self.failed or LedgerError("the ledger is closed")
+
+    def _refuse_rest(self) -> None:
+        while True:
+            try:
+                work = self._inbox.get_nowait()
+            except Empty:
+                return
+            if work is not None:
+                work.ticket.settle(None, self._refusal())
+
+
+class _Fatal(Exception):  # noqa: N818 - never leaves this module
+    """The connection cannot be trusted any more."""
+
+    def __init__(self, cause: Exception, place: int) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+        self.place = place
+
+
+class _Unusable(apsw.IOError):
+    """A transaction that can neither be finished nor undone: as bad as a broken disk."""
+
+
+def _ours(error: Exception | None) -> Exception | None:
+    return translate(error) if isinstance(error, apsw.Error) else error

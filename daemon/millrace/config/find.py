@@ -150,7 +150,7 @@ class _Look:
     def parsed(self, section: str, key: str, default: str, parse: Callable[[str], _T]) -> _T:
         variable = f"{PREFIX}{section}{NESTED}{key}".upper()
         table = self.document.get(section, {})
-        told = table.get(key, default) if isinstance(table, dict) else table
+        told = table.get(key, default) if isinstance(table, dict) else None
         value, place = (self.environ[variable], variable) if variable in self.environ else (told, str(self.config))
         try:
             return parse(_quoted(value))

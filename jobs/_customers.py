@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 COLUMNS: Final = ("id", "name", "email", "city", "changed_at")
+NO_TEXT: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 ADDRESS: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -55,7 +56,7 @@ def _customer(header: list[str], cells: list[str]) -> dict[str, str]:
     row = {name: cell.strip() for name, cell in zip(header, cells, strict=True) if name in COLUMNS}
     if empty := [name for name in COLUMNS if not row[name]]:
         raise ValueError(f"no {', '.join(empty)}")
-    if not "".join(row.values()).isprintable():
+    if NO_TEXT.search("".join(row.values())):
         raise ValueError("holds characters that are no text, or is not UTF-8")
     if not ADDRESS.fullmatch(row["email"]):
         raise ValueError("email is no address")

@@ -38,7 +38,9 @@ def plain_points(row: dict[str, str]) -> int:
 
 def plain_figures(path: str) -> dict[str, object]:
     """Return the number of leads in each grade, the sum of all points, and the mean points of buyers and others."""
-    grades, buyers, others = {"A": 0, "B": 0, "C": 0, "D": 0}, [], []
+    grades = {"A": 0, "B": 0, "C": 0, "D": 0}
+    buyers: list[int] = []
+    others: list[int] = []
     with open(path, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - as plain as a script can be
         for row in csv.DictReader(file):
             points = plain_points(row)

@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from millrace.define.payload import strict_json
-from millrace.define.wording import problems_of, type_words
+from millrace.define.wording import problems_of, takes_text, type_words
 from millrace.errors import PayloadError, Problem
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Shape:
         try:
             return adapter.dump_python(adapter.validate_strings(word), mode="json")
         except Exception:  # noqa: BLE001 - a site's validator may raise anything; the check to come says what is wrong
-            return word
+            return word if takes_text(self.schema["properties"][name], self.schema) else _json_or_text(word)
 
 
 def _fits(adapter: TypeAdapter[Any], text: str) -> bool:
@@ -112,6 +112,13 @@ def _fits(adapter: TypeAdapter[Any], text: str) -> bool:
     except Exception:  # noqa: BLE001 - as above
         return False
     return True
+
+
+def _json_or_text(word: str) -> Any:
+    try:
+        return strict_json(word)
+    except PayloadError:
+        return word
 
 
 def _typed_dict(parameters: Sequence[Parameter]) -> Any:

@@ -66,6 +66,14 @@ def type_words(node: Schema, root: Schema) -> str:
     return f"{words} {bounds}".rstrip()
 
 
+def takes_text(node: Schema, root: Schema) -> bool:
+    """Return whether a field may be a JSON string, as far as its schema tells."""
+    node = _resolved(node, root)
+    if "anyOf" in node or "oneOf" in node:
+        return any(takes_text(part, root) for part in node.get("anyOf") or node["oneOf"])
+    return str(node.get("type", "string")) == "string"
+
+
 def _base_words(node: Schema, root: Schema) -> str:
     kind = node.get("type")
     if kind == "array":

@@ -1,0 +1,156 @@
+"""The engine of a daemon: ledger, tasks, children, pools and upkeep, started and stopped in order."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Final
+
+import psutil
+
+from millrace import __version__
+from millrace.define.load import load_jobs
+from millrace.events import AttemptsRecovered, JobFileBroken
+from millrace.ledger.ids import new_id
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.moves import Moves
+from millrace.ledger.rows import DaemonRow
+from millrace.ledger.wake import Listener
+from millrace.queue.pool import Pool, PoolState
+from millrace.queue.submit import Submitter
+from millrace.queue.upkeep import Upkeep, promote_what_fits
+from millrace.runner.children import Children
+from millrace.runner.kit import Kit
+from millrace.runner.leftovers import kill_leftovers
+from millrace.runner.policy import RunPolicy
+from millrace.runner.running import Running
+
+if TYPE_CHECKING:
+    import threading
+
+    from millrace.clock import Clock
+    from millrace.config.load import Site
+    from millrace.events import Emit
+
+LOOK_S: Final = 0.05
+MOST_LOAD: Final = 4.0  # load average per core above which pools do not grow
+MOST_MEMORY: Final = 90.0  # percent
+
+
+class Engine:
+    """
+    What runs jobs. Opening it takes over the ledger from a daemon that died; `start` begins to claim.
+
+    Raises: LedgerForeign, LedgerError, MillraceError if processes of a dead daemon cannot be ended.
+    """
+
+    def __init__(self, site: Site, *, clock: Clock, emit: Emit) -> None:
+        self._clock = clock
+        self._emit = emit
+        settings, places = site.settings, site.places
+        self.daemon = new_id(clock.now_ms())
+        self.registry = load_jobs(places.root, places.jobs, queues=settings.queues)
+        for problem in self.registry.problems:
+            emit(JobFileBroken(problem.file, problem.line, problem.reason))
+        self.ledger = Ledger(places.ledger, clock=clock, synchronous=settings.database.synchronous, emit=emit)
+        weights = {name: client.weight for name, client in settings.clients.items()}
+        self.moves = Moves(self.ledger.writer, daemon=self.daemon, weights=weights)
+        self._take_over({name for name, queue in settings.queues.items() if queue.kind == "thread"})
+        self.submitter = Submitter(self.registry, settings, self.moves, self.ledger.reads, emit=emit)
+        self.running = Running(clock)
+        self._listener = Listener(places.state)
+        self.children = Children(
+            root=places.root,
+            jobs=places.jobs,
+            daemon_id=self.daemon,
+            ledger_mark=self.ledger.reads.ledger_id(),
+            scratch=places.state / "scratch",
+            queues=settings.queues,
+            clock=clock,
+            emit=emit,
+            moves=self.moves,
+            idle_s=settings.defaults.child_idle,
+            grace_s=settings.defaults.grace,
+            memory={name: queue.memory for name, queue in settings.queues.items()},
+        )
+        defaults = settings.defaults
+        base_s, cap_s = defaults.backoff
+        self._kit = Kit(
+            registry=self.registry,
+            moves=self.moves,
+            clock=clock,
+            emit=emit,
+            children=self.children,
+            defaults=RunPolicy(timeout_s=defaults.timeout, backoff_base_s=base_s, backoff_cap_s=cap_s),
+            settings_of=settings.for_client,
+        )
+        self._pools = [
+            Pool(name, queue, self._kit, self.running, self.submitter, self.ledger.reads, _roomy)
+            for name, queue in settings.queues.items()
+        ]
+        self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
+
+    def start(self) -> None:
+        """Begin to claim and run."""
+        promote_what_fits(self.ledger, self._kit)
+        self.upkeep.start()
+        for pool in self._pools:
+            pool.start()
+
+    def states(self) -> list[PoolState]:
+        """Return the pools at this moment."""
+        return [pool.state() for pool in self._pools]
+
+    def drain(self, drain_s: float, hurry: threading.Event) -> int:
+        """
+        Claim no more and let running jobs end; after `drain_s` seconds, or at once when `hurry` is set, end them.
+
+        Returns: How many attempts were handed back.
+        """
+        released = sum(pool.stop_claiming() for pool in self._pools)
+        until = self._clock.monotonic() + drain_s
+        while self.running.jobs() and self._clock.monotonic() < until and not hurry.is_set():
+            self._clock.wait(hurry, LOOK_S)
+        return released + self.running.interrupt_all("shutdown")
+
+    def stop(self, grace_s: float, never: threading.Event) -> list[str]:
+        """
+        Wait for interrupted attempts to be recorded, hand back what still runs in threads, close everything.
+
+        Returns: The ids of jobs whose threads did not end; they end with the process, and their jobs are queued again.
+        """
+        until = self._clock.monotonic() + grace_s
+        while self.running.jobs() and self._clock.monotonic() < until:
+            self._clock.wait(never, LOOK_S)
+        left = self.running.jobs()
+        for live in left:
+            self.moves.release(live.held, "shutdown", duration_s=0.0, facts={"thread": "did not end"})
+        self.upkeep.stop()
+        self.children.close()
+        self._listener.close()
+        self.moves.beat(stopped=True)
+        self.ledger.close()
+        return [live.job_id for live in left]
+
+    def _take_over(self, thread_queues: set[str]) -> None:
+        """Sign in, end what a dead daemon left behind, and only then take its attempts back."""
+        now = self._clock.now_ms()
+        reads = self.ledger.reads
+        self.moves.sign_in(DaemonRow(self.daemon, os.getpid(), socket.gethostname(), __version__, now, now, None)).wait()
+        recorded = reads.children()
+        killed = kill_leftovers(recorded, reads.ledger_id(), self._clock)
+        for child in recorded:
+            self.moves.child_gone(child.pid, child.start_ticks)
+        released = stopped = 0
+        while True:
+            more = self.moves.take_back(thread_queues).wait()
+            if not any(more):
+                break
+            released, stopped = released + more[0], stopped + more[1]
+        if released or stopped or killed:
+            self._emit(AttemptsRecovered(released, stopped, killed))
+
+
+def _roomy() -> bool:
+    load, _, _ = os.getloadavg()
+    return load < MOST_LOAD * (os.cpu_count() or 1) and psutil.virtual_memory().percent < MOST_MEMORY

@@ -1,0 +1,71 @@
+"""
+One daemon per ledger: a lock on a file beside it, which the kernel lets go of when its holder dies.
+
+An open-file-description lock, because it can be looked at without being taken: a `status` that took it for a moment
+could turn a starting daemon away. (fcntl(2), "Open file description locks".)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import struct
+from typing import TYPE_CHECKING, Final
+
+from millrace.errors import AlreadyRunning
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
+
+
+class Lock:
+    """
+    The lock of a ledger, held until `release` or the death of the process.
+
+    Raises: AlreadyRunning with the pid of the daemon that has it.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        path = _path(ledger)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        except BlockingIOError:
+            os.close(self._file)
+            pid = holder(ledger)
+            who = f"pid {pid}" if pid else "another process"
+            raise AlreadyRunning(
+                f"a daemon already serves {ledger} ({who}): stop that one first, or give this one a state folder of its own"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Let go of the lock. The file stays: removing it would let two daemons hold one each."""
+        os.ftruncate(self._file, 0)
+        os.close(self._file)
+
+
+def holder(ledger: Path) -> int | None:
+    """Return the pid of the daemon that holds the ledger's lock, None if none does; 0 if it has not yet said."""
+    try:
+        file = os.open(_path(ledger), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
+        found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, wanted))
+        if found[0] == fcntl.F_UNLCK:
+            return None
+        text = os.read(file, 32).strip()
+        return int(text) if text.isdigit() else 0
+    finally:
+        os.close(file)
+
+
+def _path(ledger: Path) -> Path:
+    return ledger.with_name(ledger.name + ".lock")

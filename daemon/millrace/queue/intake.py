@@ -1,0 +1,164 @@
+"""
+The claims of one queue, ahead of its workers: asks the ledger for as many jobs as there are free slots, and for a
+little more when jobs are short, so that a worker rarely waits for a commit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.clock import Clock
+    from millrace.ledger.moves import Moves
+    from millrace.ledger.rows import Claim
+    from millrace.ledger.ticket import Ticket
+    from millrace.runner.running import Kind, Running
+
+AHEAD_S: Final = 0.05  # work that may be claimed ahead of the workers
+MOST_AHEAD: Final = 100
+_GROW_EVERY_S: Final = 0.1
+_SMOOTHING: Final = 0.1
+
+
+class Intake:
+    """
+    Where the workers of one queue get their claims.
+
+    Args:
+        queue: The queue's name.
+        kind: How its jobs run.
+        workers: The claim limit to start with, ≥ 1.
+        max_workers: The claim limit never exceeds it.
+        roomy: Whether the machine has load and memory to spare for a larger limit.
+    """
+
+    def __init__(
+        self, queue: str, kind: Kind, *, workers: int, max_workers: int, moves: Moves, running: Running, clock: Clock, roomy: Callable[[], bool]
+    ) -> None:
+        self.queue = queue
+        self.kind = kind
+        self.workers = workers
+        self.max_workers = max_workers
+        self.limit = workers
+        self.busy = 0
+        self.stuck = 0  # threads beyond their deadline: they hold a job, but no slot
+        self.calm_since = clock.monotonic()
+        self._moves = moves
+        self._running = running
+        self._clock = clock
+        self._roomy = roomy
+        self._ready: deque[Claim] = deque()
+        self._changed = threading.Condition()
+        self._asked = 0
+        self._dry = False  # the ledger had nothing more when it was asked last
+        self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
+        self._stopped = False
+        self._mean_s = 1.0
+        self._grew = 0.0
+
+    def wake(self) -> None:
+        """Something was queued: ask the ledger again."""
+        with self._changed:
+            self._dry = False
+            self._news += 1
+            ask = self._wanted()
+        self._claim(ask)
+
+    def take(self, timeout_s: float) -> Claim | None:
+        """Return the next claim for a worker, waiting at most `timeout_s` seconds; None if there is none."""
+        with self._changed:
+            ask = self._wanted()
+            held = self._next()
+        self._claim(ask)
+        if held is not None:
+            return held
+        with self._changed:
+            self._changed.wait_for(self._may_start, timeout_s)
+            return self._next()
+
+    def done(self, duration_s: float) -> None:
+        """A worker has finished a job that took `duration_s` seconds."""
+        with self._changed:
+            self.busy -= 1
+            self._mean_s += _SMOOTHING * (duration_s - self._mean_s)
+            if self._ready:
+                self._changed.notify()
+
+    def set_limit(self, limit: int) -> None:
+        """Set how many jobs may run at once, 1 to `max_workers`."""
+        with self._changed:
+            self.limit = max(1, min(limit, self.max_workers))
+            self._changed.notify_all()
+        self.wake()
+
+    def set_stuck(self, count: int) -> None:
+        """Note how many threads will not stop: their slots are given to others."""
+        with self._changed:
+            self.stuck = count
+        self.wake()
+
+    def stop(self) -> list[Claim]:
+        """Claim and hand out no more; return what was claimed and not started."""
+        with self._changed:
+            self._stopped = True
+            rest = list(self._ready)
+            self._ready.clear()
+            self._changed.notify_all()
+        return rest
+
+    def _may_start(self) -> bool:
+        return self._stopped or (bool(self._ready) and self.busy - self.stuck < self.limit)
+
+    def _next(self) -> Claim | None:
+        if self._stopped or not self._may_start():
+            return None
+        self.busy += 1
+        return self._ready.popleft()
+
+    def _wanted(self) -> int:
+        """Return how many jobs to ask the ledger for now; reserves them. Called with the lock held."""
+        if self._dry or self._asked or self._stopped:
+            return 0
+        free = self.limit - (self.busy - self.stuck)
+        ahead = min(MOST_AHEAD, int(AHEAD_S * self.limit / max(self._mean_s, 1e-4)))
+        ready = len(self._ready)
+        if ready > ahead // 2 and ready >= free:
+            return 0
+        self._asked = max(0, free + ahead - ready)
+        return self._asked
+
+    def _claim(self, slots: int) -> None:
+        if slots:
+            news = self._news
+            self._moves.claim(self.queue, slots).then(lambda ticket: self._arrived(ticket, slots, news))
+
+    def _arrived(self, ticket: Ticket[list[Claim]], slots: int, news: int) -> None:
+        """Take up what the ledger gave; in the writer's thread."""
+        claims = ticket.wait() if ticket.error is None else []
+        for held in claims:
+            self._running.expect(held, self.kind)
+        with self._changed:
+            self._asked = 0
+            # After an error the next `take` asks again, within half a second; the writer has reported it.
+            self._dry = ticket.error is None and len(claims) < slots and news == self._news
+            late = claims if self._stopped else []
+            if not self._stopped:
+                self._ready.extend(claims)
+                self._grow(backlog=len(claims) == slots)
+                self._changed.notify(len(claims))
+            ask = self._wanted() if ticket.error is None else 0
+        self._claim(ask)
+        for held in late:  # claimed while the queue was being stopped
+            self._running.end(held)
+            self._moves.release(held, "shutdown", duration_s=0.0)
+
+    def _grow(self, *, backlog: bool) -> None:
+        now = self._clock.monotonic()
+        if not backlog or self.limit >= self.max_workers or now - self._grew < _GROW_EVERY_S or not self._roomy():
+            return
+        self.limit = min(self.max_workers, self.limit * 2)
+        self._grew = self.calm_since = now

@@ -1,0 +1,126 @@
+"""The pool of one queue: its intake, its Huey, its consumer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.events import PoolResized, ThreadStuck
+from millrace.ledger.rows import Source
+from millrace.queue.consumer import PoolConsumer, make_huey
+from millrace.queue.intake import Intake
+from millrace.queue.submit import Submission
+from millrace.runner.run import run_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.config.settings import QueueSettings
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import Claim
+    from millrace.queue.submit import Submitter
+    from millrace.runner.kit import Kit
+    from millrace.runner.running import Kind, Running
+
+CALM_S: Final = 30.0  # a pool that was half idle for so long shrinks
+
+
+@dataclass(frozen=True, slots=True)
+class PoolState:
+    """A pool at this moment. `limit` is how many jobs may run at once, `stuck` how many threads will not stop."""
+
+    queue: str
+    kind: Kind
+    workers: int
+    max_workers: int
+    limit: int
+    busy: int
+    stuck: int
+    threads_alive: int
+
+
+class Pool:
+    """Runs the jobs of one queue."""
+
+    def __init__(
+        self, queue: str, settings: QueueSettings, kit: Kit, running: Running, submitter: Submitter, reads: Reads, roomy: Callable[[], bool]
+    ) -> None:
+        self._kit = kit
+        self._running = running
+        self._submitter = submitter
+        self._told: set[tuple[str, int]] = set()
+        self._stopping = False
+        self.intake = Intake(
+            queue,
+            settings.kind,
+            workers=settings.workers,
+            max_workers=settings.max_workers,
+            moves=kit.moves,
+            running=running,
+            clock=kit.clock,
+            roomy=roomy,
+        )
+        self.huey = make_huey(self.intake, self._run, self._submit, lambda: reads.depth(queue))
+        self._consumer = PoolConsumer(self.huey, settings.max_workers)
+
+    def start(self) -> None:
+        """Start the workers and look for work."""
+        self._consumer.start()
+        self.intake.wake()
+
+    def state(self) -> PoolState:
+        """Return the pool at this moment."""
+        intake = self.intake
+        return PoolState(
+            intake.queue, intake.kind, intake.workers, intake.max_workers, intake.limit, intake.busy, intake.stuck, self._consumer.alive()
+        )
+
+    def tend(self) -> None:
+        """Replace dead and stuck threads, shrink when calm. Upkeep calls this each second."""
+        if self._stopping:
+            return
+        self._consumer.check_worker_health()
+        self._replace_stuck()
+        self._shrink()
+
+    def stop_claiming(self) -> int:
+        """Claim no more, hand back what was not started; return how many that were."""
+        self._stopping = True
+        rest = self.intake.stop()
+        for held in rest:
+            self._running.end(held)
+            self._kit.moves.release(held, "shutdown", duration_s=0.0)
+        self._consumer.finish()
+        return len(rest)
+
+    def _run(self, held: Claim) -> None:
+        began = self._kit.clock.monotonic()
+        try:
+            run_job(held, self._kit, kind=self.intake.kind, running=self._running)
+        finally:
+            self.intake.done(self._kit.clock.monotonic() - began)
+
+    def _submit(self, task: str, payload: Any, priority: int) -> None:
+        queue = self.intake.queue
+        self._submitter.submit(Submission(task, payload=payload, queue=queue, priority=priority, source=Source("api", "huey")))
+
+    def _replace_stuck(self) -> None:
+        stuck = [live for live in self._running.stuck() if live.queue == self.intake.queue]
+        now = self._kit.clock.monotonic()
+        for live in stuck:
+            if (live.job_id, live.attempt) not in self._told and live.deadline is not None:
+                self._told.add((live.job_id, live.attempt))
+                self._kit.emit(ThreadStuck(live.queue, live.job_id, live.task, round(now - live.deadline, 1)))
+        if len(stuck) != self.intake.stuck:
+            self._consumer.grow(self.intake.max_workers + len(stuck))
+            self.intake.set_stuck(len(stuck))
+            self._told &= {(live.job_id, live.attempt) for live in stuck}
+
+    def _shrink(self) -> None:
+        intake, now = self.intake, self._kit.clock.monotonic()
+        if intake.busy * 2 > intake.limit or intake.limit <= intake.workers:
+            intake.calm_since = now
+        elif now - intake.calm_since > CALM_S:
+            intake.set_limit(max(intake.workers, intake.limit // 2))
+            intake.calm_since = now
+            self._kit.emit(PoolResized(intake.queue, intake.limit, "calm"))

@@ -1,0 +1,227 @@
+"""The one door in: checks a submission against the site, then hands it to the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.errors import MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
+from millrace.events import JobsAccepted, SubmitRefused
+from millrace.ledger.accept import Accepted
+from millrace.ledger.rows import DEFAULT_CLIENT, NewJob, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from millrace.config.settings import Settings
+    from millrace.define.registry import Registry
+    from millrace.define.task import Task
+    from millrace.events import Emit
+    from millrace.ledger.moves import Moves
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.ticket import Ticket
+
+CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
+MAX_PRIORITY: Final = 1_000_000
+MAX_KEY: Final = 255
+FULL_RETRY_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """
+    A request for a job. The payload comes in one of three forms: JSON text, a parsed value, or words of a command line.
+
+    Args:
+        task: The task's name.
+        text: The payload as JSON text.
+        payload: The payload as a parsed JSON value; `{}` when nothing is given.
+        words: The payload as `name=value` words.
+        client: For whom; `default` when None.
+        queue: Another queue than the task's own.
+        priority: Higher first, −1,000,000 to 1,000,000.
+        due_at: Not before this UTC epoch millisecond.
+        key: Idempotency key, 1 to 255 characters, unique within the client.
+        source: Where it comes from.
+        correlation_id: Follows the work across jobs.
+    """
+
+    task: str
+    text: str | bytes | None = None
+    payload: Any = None
+    words: Mapping[str, str] | None = None
+    client: str | None = None
+    queue: str | None = None
+    priority: int = 0
+    due_at: int | None = None
+    key: str | None = None
+    source: Source = Source("api")
+    correlation_id: str = ""
+
+
+class Submitter:
+    """Takes submissions for one site. Safe to share between threads."""
+
+    def __init__(self, registry: Registry, settings: Settings, moves: Moves, reads: Reads, *, emit: Emit) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._clients = settings.client_names()
+        self._moves = moves
+        self._reads = reads
+        self._emit = emit
+
+    def submit(self, wanted: Submission) -> Accepted:
+        """
+        Check a submission, write it, and return once it is on disk.
+
+        Raises: UnknownTask, PayloadError, TooLarge, Overloaded, KeyConflict, LedgerError.
+        """
+        return self.hand_in(wanted).wait()[0]
+
+    def hand_in(self, wanted: Submission) -> Ticket[list[Accepted]]:
+        """Check a submission and hand it to the writer; the ticket carries one `Accepted`. Raises what the checks raise."""
+        try:
+            job = self.prepare(wanted)
+            self._check_room(job.queue)
+        except MillraceError as error:
+            self._emit(SubmitRefused(wanted.task, error.type, str(error)))
+            raise
+        ticket = self._moves.accept([job])
+        ticket.then(lambda done: self._announce([job], done))
+        return ticket
+
+    def submit_many(self, many: Iterable[Submission | MillraceError]) -> Iterator[list[Accepted | MillraceError]]:
+        """
+        Check and write submissions in chunks, one commit each, while the next chunk is checked.
+
+        Args:
+            many: Submissions; an error stands for one that could not even be read, and is passed on in its place.
+        Returns: One verdict for each, in order, chunk by chunk, each chunk after its commit.
+        """
+        before: _Chunk | None = None
+        chunk = _Chunk()
+        for wanted in many:
+            chunk.add(wanted if isinstance(wanted, MillraceError) else self._prepared(wanted))
+            if chunk.full:
+                self._send(chunk)
+                if before is not None:
+                    yield self._verdicts(before)
+                before, chunk = chunk, _Chunk()
+        if chunk.verdicts:
+            self._send(chunk)
+        for rest in (before, chunk):
+            if rest is not None and rest.verdicts:
+                yield self._verdicts(rest)
+
+    def prepare(self, wanted: Submission) -> NewJob:
+        """
+        Return the job that a submission asks for, checked against the site; nothing is written.
+
+        Raises: UnknownTask (also for a queue or client), PayloadError, TooLarge.
+        """
+        task = self._registry.find(wanted.task)
+        queue = wanted.queue or task.policy.queue
+        client = wanted.client or DEFAULT_CLIENT
+        if queue not in self._settings.queues:
+            known = did_you_mean(queue, self._settings.queues)
+            raise UnknownTask(f'no queue "{queue}" in config.toml.{known}', field="queue")
+        if client not in self._clients:
+            raise UnknownTask(f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client")
+        _check_bounds(wanted)
+        retries = self._settings.defaults.retries if task.policy.retries is None else task.policy.retries
+        return NewJob(
+            task=task.name,
+            queue=queue,
+            payload=self._payload(task, wanted),
+            client=client,
+            priority=wanted.priority,
+            due_at=wanted.due_at,
+            key=wanted.key,
+            max_attempts=retries + 1,
+            source=wanted.source,
+            correlation_id=wanted.correlation_id,
+        )
+
+    def _payload(self, task: Task[..., Any], wanted: Submission) -> str:
+        limit = self._settings.web.max_body
+        if wanted.text is not None:
+            return task.check(wanted.text, max_bytes=limit)
+        if wanted.words is not None:
+            return task.check(task.from_words(wanted.words), max_bytes=limit)
+        return task.check_value({} if wanted.payload is None else wanted.payload)
+
+    def _prepared(self, wanted: Submission) -> NewJob | MillraceError:
+        try:
+            return self.prepare(wanted)
+        except MillraceError as error:
+            return error
+
+    def _check_room(self, queue: str, more: int = 1) -> None:
+        bound = self._settings.queues[queue].max_backlog
+        open_jobs = self._reads.depth(queue)
+        if open_jobs + more > bound:
+            raise Overloaded(
+                f'queue "{queue}" holds {open_jobs} open jobs and takes {bound} ([queues.{queue}] max_backlog): try again later',
+                retry_after_s=FULL_RETRY_S,
+            )
+
+    def _send(self, chunk: _Chunk) -> None:
+        """Hand a chunk to the writer. Jobs with a key go in by themselves, so that one conflict refuses one job."""
+        for place, item in enumerate(chunk.verdicts):
+            if isinstance(item, NewJob) and item.key is not None:
+                chunk.keyed[place] = self._moves.accept([item])
+        chunk.plain = [place for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob) and item.key is None]
+        jobs = [chunk.verdicts[place] for place in chunk.plain]
+        for queue in {job.queue for job in jobs if isinstance(job, NewJob)}:
+            self._check_room(queue, len(jobs))
+        chunk.ticket = self._moves.accept(jobs) if jobs else None  # type: ignore[arg-type] # only new jobs are in it
+        if jobs:
+            chunk.ticket.then(lambda done: self._announce(jobs, done))  # type: ignore[union-attr,arg-type]
+
+    @staticmethod
+    def _verdicts(chunk: _Chunk) -> list[Accepted | MillraceError]:
+        if chunk.ticket is not None:
+            for place, accepted in zip(chunk.plain, chunk.ticket.wait(), strict=True):
+                chunk.verdicts[place] = accepted
+        for place, ticket in chunk.keyed.items():
+            try:
+                chunk.verdicts[place] = ticket.wait()[0]
+            except MillraceError as error:
+                chunk.verdicts[place] = error
+        return chunk.verdicts  # type: ignore[return-value] # every new job has been replaced by its verdict
+
+    def _announce(self, jobs: list[NewJob], done: Ticket[list[Accepted]]) -> None:
+        if done.error is not None:
+            return
+        added = [(job, accepted) for job, accepted in zip(jobs, done.wait(), strict=True) if not accepted.existed]
+        for job, accepted in added[:1]:
+            self._emit(JobsAccepted(job.task, job.queue, job.client, job.source.kind, len(added), accepted.id))
+
+
+class _Chunk:
+    """Submissions on their way into one commit; each `verdicts` entry is replaced by what became of it."""
+
+    def __init__(self) -> None:
+        self.verdicts: list[NewJob | Accepted | MillraceError] = []
+        self.plain: list[int] = []
+        self.keyed: dict[int, Ticket[list[Accepted]]] = {}
+        self.ticket: Ticket[list[Accepted]] | None = None
+
+    def add(self, item: NewJob | MillraceError) -> None:
+        self.verdicts.append(item)
+
+    @property
+    def full(self) -> bool:
+        return len(self.verdicts) >= CHUNK
+
+
+def _check_bounds(wanted: Submission) -> None:
+    problems = []
+    if not -MAX_PRIORITY <= wanted.priority <= MAX_PRIORITY:
+        problems.append(Problem("priority", f"must lie between -{MAX_PRIORITY} and {MAX_PRIORITY}"))
+    if wanted.key is not None and not 1 <= len(wanted.key) <= MAX_KEY:
+        problems.append(Problem("key", f"must have 1 to {MAX_KEY} characters"))
+    if wanted.key is not None and not wanted.key.isprintable():
+        problems.append(Problem("key", "must consist of printable characters"))
+    if problems:
+        raise PayloadError(problems)

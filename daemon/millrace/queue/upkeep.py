@@ -1,0 +1,148 @@
+"""
+What a running daemon does beside running jobs: makes due jobs ready at their time, hears of what other processes wrote,
+carries out cancels, tends the pools. Two threads; each notes its last turn, so that health can see one that hangs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from millrace.clock import MS
+from millrace.errors import LedgerError
+from millrace.events import PartRestarted
+from millrace.runner.outcome import record_again
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from millrace.ledger.ledger import Ledger
+    from millrace.ledger.transaction import Changes
+    from millrace.ledger.wake import Listener
+    from millrace.queue.pool import Pool
+    from millrace.runner.kit import Kit
+    from millrace.runner.running import Running
+
+LOOK_S: Final = 0.25  # how often the data version is looked at, in case a poke was lost
+TURN_S: Final = 1.0  # the longest sleep of upkeep: a clock that jumped is noticed by then
+BEAT_S: Final = 15.0
+PROMOTE: Final = 500
+
+
+class Upkeep:
+    """Keeps the queues of one daemon going until it is stopped."""
+
+    def __init__(self, ledger: Ledger, kit: Kit, running: Running, pools: Collection[Pool], listener: Listener) -> None:
+        self._ledger = ledger
+        self._kit = kit
+        self._clock = kit.clock
+        self._running = running
+        self._pools = {pool.intake.queue: pool for pool in pools}
+        self._listener = listener
+        self._stop = threading.Event()
+        self._due_changed = threading.Event()
+        self._beat_at = 0.0
+        self._tended_at = 0.0
+        self._seen_version = 0
+        self.turns = {"upkeep": self._clock.monotonic(), "wake": self._clock.monotonic()}
+        self._threads = {name: self._thread(name) for name in self.turns}
+        ledger.on_change.append(self._changed)
+
+    def start(self) -> None:
+        """Start both threads."""
+        for thread in self._threads.values():
+            thread.start()
+
+    def stop(self) -> None:
+        """End both threads."""
+        self._stop.set()
+        self._due_changed.set()
+        for thread in self._threads.values():
+            thread.join(TURN_S * 5)
+
+    def ages(self) -> dict[str, float]:
+        """Return how many seconds ago each thread made its last turn."""
+        now = self._clock.monotonic()
+        return {name: now - turn for name, turn in self.turns.items()}
+
+    def _thread(self, name: str) -> threading.Thread:
+        turn = {"upkeep": self._upkeep_turn, "wake": self._wake_turn}[name]
+        return threading.Thread(target=self._loop, args=(name, turn), name=f"millrace-{name}", daemon=True)
+
+    def _loop(self, name: str, turn: Callable[[], None]) -> None:
+        while not self._stop.is_set():
+            try:
+                turn()
+            except Exception as error:  # noqa: BLE001 - one failed turn must not end upkeep; it is told, and tried again
+                if self._stop.is_set():
+                    return
+                self._kit.emit(PartRestarted(name, f"{type(error).__name__}: {error}"))
+                self._clock.wait(self._stop, TURN_S)
+            self.turns[name] = self._clock.monotonic()
+
+    # ---- what was written, here or by other processes
+
+    def _changed(self, changes: Changes) -> None:
+        """Hear of a commit of this process; in the writer's thread."""
+        for queue in changes.queued:
+            pool = self._pools.get(queue)
+            if pool is not None:
+                pool.intake.wake()
+        if changes.due:
+            self._due_changed.set()
+        if changes.cancels:
+            threading.Thread(target=self._cancel, name="millrace-cancel", daemon=True).start()
+
+    def _wake_turn(self) -> None:
+        """Wait for a poke, or look whether the ledger has changed without one."""
+        poked = self._listener.wait(LOOK_S)
+        version = self._ledger.reads.data_version()
+        if poked or version != self._seen_version:
+            self._seen_version = version
+            for pool in self._pools.values():
+                pool.intake.wake()
+            self._due_changed.set()
+            self._cancel()
+
+    def _cancel(self) -> None:
+        for job_id in self._ledger.reads.cancels(self._kit.moves.daemon):
+            self._running.cancel(job_id)
+
+    # ---- time
+
+    def _upkeep_turn(self) -> None:
+        self._due_changed.clear()
+        due_at = self._ledger.reads.next_due()
+        left_s = TURN_S if due_at is None else (due_at - self._clock.now_ms()) / MS
+        if left_s <= 0:
+            self._kit.moves.promote_due(PROMOTE).wait()
+        now = self._clock.monotonic()
+        if now - self._tended_at >= TURN_S:
+            self._tended_at = now
+            self._tend(now)
+        if left_s > 0:
+            self._clock.wait(self._due_changed, min(left_s, TURN_S))
+
+    def _tend(self, now: float) -> None:
+        for pool in self._pools.values():
+            pool.tend()
+        self._kit.children.reap_idle()
+        record_again(self._kit)
+        if now - self._beat_at >= BEAT_S:
+            self._beat_at = now
+            try:
+                self._kit.moves.beat().wait(BEAT_S)
+            except LedgerError as error:
+                self._kit.emit(PartRestarted("heartbeat", str(error)))
+
+
+def promote_what_fits(ledger: Ledger, kit: Kit) -> int:
+    """Queue jobs whose task is back, or whose payload fits again: what a starting daemon does; return how many."""
+    count = 0
+    for reason in ("unknown_task", "payload"):
+        for task in ledger.reads.held_tasks(reason):
+            if task not in kit.registry.tasks:
+                continue
+            while promoted := kit.moves.promote_fitting(reason, task, PROMOTE).wait():
+                count += promoted
+    return count

@@ -22,6 +22,7 @@ from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, entered
 from millrace.runner.line import SocketLine
 from millrace.runner.prctl import become_subreaper, die_with_parent
+from millrace.runner.protocol import BROKEN
 from millrace.runner.stop import INTERRUPTED, StopJob
 from millrace.runner.text import error_of
 from millrace.runner.verdict import Verdict, as_message
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from millrace.runner.protocol import Message
 
 DONE: Final = 0
-BROKEN: Final = 70  # EX_SOFTWARE: the socket to the supervisor is gone
 ORPHANED: Final = 71
 MAX_JOBS: Final = 5_000  # then a fresh child: what foreign code leaks (memory, descriptors) is given back
 
@@ -69,7 +69,7 @@ def main(sock: socket.socket, out: int, order: dict[str, Any], registry: Registr
     _default_signals()
     _standard_streams(out)
     _limits(order["memory"])
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # its socket, which the job may have closed
         return Child(sock, registry, root, Path(order["scratch"])).serve()
     return BROKEN
 
@@ -87,8 +87,8 @@ def _standard_streams(out: int) -> None:
     os.close(null)
     os.close(out)
     # New objects: those of the server began as something else, and cannot be made into a pipe's.
-    sys.stdout = sys.__stdout__ = _text_stream(1)
-    sys.stderr = sys.__stderr__ = _text_stream(2)
+    sys.stdout = sys.__stdout__ = _text_stream(1)  # type: ignore[misc]
+    sys.stderr = sys.__stderr__ = _text_stream(2)  # type: ignore[misc]
 
 
 def _text_stream(fd: int) -> TextIOWrapper:

@@ -110,7 +110,7 @@ class Children:
         if live.asked is not None:
             self._give_back(child)
             return Verdict(live.asked)
-        live.deadline = None if timeout_s is None else self._clock.monotonic() + timeout_s
+        live.begin(self._clock.monotonic(), timeout_s)
         supervisor = Supervisor(
             child,
             live,

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.runner import child, tree
 from millrace.runner.prctl import become_subreaper
+from millrace.runner.protocol import BROKEN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,7 +91,7 @@ class ForkServer:
 
     def _be_child(self, sock: int, out: int, life: int, order: dict[str, Any]) -> None:
         """Become the child. Never returns: what stands above on the stack is the server's."""
-        code = child.BROKEN
+        code = BROKEN
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.runner import tree
-from millrace.runner.protocol import CHUNK, Lines
+from millrace.runner.protocol import BROKEN, CHUNK, Lines
 
 if TYPE_CHECKING:
     import socket
@@ -51,6 +51,8 @@ class Gone:
         """Say how it ended."""
         if self.status is None:
             return "its fork server died"
+        if self.exit_code == BROKEN:
+            return "lost its connection to the daemon: did it close descriptors that are not its own?"
         return f"ended by {self.signal_name}" if self.signal_name else f"exited with code {self.exit_code}"
 
 

@@ -25,6 +25,7 @@ ORDERS: Final = frozenset({"run", "answer", "stop"})
 FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}
 
 MAX_LINE: Final = 48 * 2**20  # a result of MAX_RESULT whose every byte is escaped still fits
+BROKEN: Final = 70  # exit code of a child that lost its connection (EX_SOFTWARE)
 CHUNK: Final = 256 * 1024
 
 
@@ -56,9 +57,11 @@ def decode(line: bytes, known: frozenset[str] = FROM_CHILD) -> Message:
         message = _decoder.decode(line.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not a message: {line[:80]!r}") from error
-    if not isinstance(message, dict) or message.get("m") not in known:
+    kind = message.get("m") if isinstance(message, dict) else None
+    if not isinstance(kind, str) or kind not in known:
         raise ProtocolError(f"not a message of a known kind: {line[:80]!r}")
-    return message
+    checked: Message = message
+    return checked
 
 
 class Lines:

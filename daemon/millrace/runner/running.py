@@ -54,6 +54,11 @@ class Live:
         """The fencing number."""
         return self.held.attempt
 
+    def begin(self, now: float, timeout_s: float | None) -> None:
+        """Start its time: the function begins now, on the monotonic clock, and has `timeout_s` seconds (None: any)."""
+        self.started = now
+        self.deadline = None if timeout_s is None else now + timeout_s
+
     def ask(self, why: str) -> None:
         """Ask the attempt to end. The first reason stands: a shutdown does not turn a cancelled job into a live one."""
         with self._lock:

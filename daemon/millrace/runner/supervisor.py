@@ -13,7 +13,7 @@ from millrace.errors import MillraceError, Parked
 from millrace.ledger.rows import JobError
 from millrace.runner import tree
 from millrace.runner.protocol import CHUNK, QUESTIONS, Message, ProtocolError, decode, encode
-from millrace.runner.stop import CANCELLED, INTERRUPTED, TIMEOUT
+from millrace.runner.stop import CANCELLED, INTERRUPTED, TIMEOUT, WHYS
 from millrace.runner.verdict import Verdict, from_message
 
 if TYPE_CHECKING:
@@ -216,11 +216,21 @@ class Supervisor:
         """Say why an attempt that was asked to end has ended. One that finished all the same did its work."""
         asked, facts = self._live.asked, {"pid": self._child.pid, **verdict.facts}
         told = replace(verdict, facts=facts)
-        if asked is None or verdict.kind == "ok":
+        if verdict.kind == "ok":
             return told
+        if asked is None:
+            return unasked(told)
         if self._stage == 0 and asked != CANCELLED:
             return told  # it ended by itself before anything was done to it
         return stopped(asked, verdict, self._live, {**facts, "ended_by": _MEANS[self._stage]})
+
+
+def unasked(verdict: Verdict) -> Verdict:
+    """Turn a stop that nobody here ordered into a failure: for free, a job that TERMs itself would run for ever."""
+    if verdict.kind not in WHYS:
+        return verdict
+    error = JobError("Terminated", "the attempt was ended by a signal, or an exception, that the daemon did not send")
+    return Verdict("failed", error=error, facts=verdict.facts)
 
 
 def stopped(asked: str, verdict: Verdict, live: Live, facts: dict[str, Any]) -> Verdict:

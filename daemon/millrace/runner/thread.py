@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, entered
 from millrace.runner.stop import CANCELLED, TIMEOUT, StopJob
-from millrace.runner.supervisor import stopped
+from millrace.runner.supervisor import stopped, unasked
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
@@ -54,8 +54,7 @@ def run_in_thread(
         timeout_s: Seconds until `step`, `log` and the like end the attempt, > 0; None means no bound.
     """
     held = live.held
-    if timeout_s is not None:
-        live.deadline = clock.monotonic() + timeout_s
+    live.begin(clock.monotonic(), timeout_s)
     ctx = Context(
         job_id=held.job_id,
         task=held.task,
@@ -73,6 +72,8 @@ def run_in_thread(
     with entered(ctx):
         verdict = attempt(task, held.payload)
     asked = live.asked
-    if asked is None or verdict.kind == "ok" or (verdict.kind not in {asked, "failed"} and asked != CANCELLED):
+    if asked is None:
+        return unasked(verdict)
+    if verdict.kind == "ok" or (verdict.kind not in {asked, "failed"} and asked != CANCELLED):
         return verdict
     return stopped(asked, verdict, live, {"ended_by": "asking"})

@@ -71,7 +71,12 @@ def as_message(verdict: Verdict, *, clean_child: bool) -> Message:
 def from_message(message: Message) -> Verdict:
     """Return the verdict of a `done` message. ProtocolError if the child, which runs foreign code, made it up."""
     kind, result, after = message.get("v"), message.get("r"), message.get("after")
-    fits = kind in KINDS and isinstance(result, str | None) and isinstance(after, int | float | None)
+    fits = (
+        isinstance(kind, str)
+        and kind in KINDS
+        and isinstance(result, str | None)
+        and isinstance(after, int | float | None)
+    )
     if not fits:
         raise ProtocolError("a verdict with impossible fields")
     return Verdict(

@@ -148,3 +148,9 @@ def test_finding_a_site_loads_neither_pydantic_nor_a_database() -> None:
     code = "import sys, millrace.config.find; print(sorted({'pydantic', 'apsw', 'httpx', 'click'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """The reason is the system's own: no rights, a folder, a broken disk."""
+    with pytest.raises(SettingsError, match=r"cannot be read: Is a directory"):
+        places(tmp_path, {})

@@ -40,3 +40,8 @@ def test_a_key_without_a_line_of_its_own_is_shown_at_the_table_around_it() -> No
     assert line_of(["rules", "segment", "when", "a"], lines) == 10
     assert line_of(["clients", "acme", "settings"], lines) == 8
     assert line_of(["web", "listen"], lines) is None
+
+
+def test_what_only_looks_like_a_key_is_passed_over() -> None:
+    """The finder reads lines, not TOML: it may miss one, and must not stumble."""
+    assert key_lines("[a b]\nc = 1\n") == {(): 1, ("c",): 2}

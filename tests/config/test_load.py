@@ -252,6 +252,12 @@ def test_a_password_in_a_database_url_is_not_repeated(config: Callable[[str], Pa
     assert "hunter2" not in "".join(problems(path))
 
 
+def test_a_key_whose_line_is_not_found_names_the_file(config: Callable[[str], Path]) -> None:
+    """The finder of lines is a help; without it the message still stands."""
+    path = config('"a\\"b" = 1\n')
+    assert problems(path)[0].startswith(f'{path}: a"b: unknown key.')
+
+
 def test_no_toml_is_an_error_with_its_line(config: Callable[[str], Path]) -> None:
     """The parser knows where; somebody who is told only "invalid" searches."""
     assert "is not valid TOML" in problems(config("[web]\nlisten = \n"))[0]

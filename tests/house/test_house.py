@@ -88,6 +88,10 @@ def test_the_wheel_brings_the_engine_and_a_starter_site(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=alone, capture_output=True, check=True)
     assert done.stdout.decode().strip() == f"{site}/millrace/starter/config.toml"
 
+    (site / "millrace" / "starter" / "config.toml").unlink()
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=alone, capture_output=True, check=False)
+    assert b"this installation has no starter site" in done.stderr
+
 
 def test_the_starter_site_is_this_repository() -> None:
     """What newcomers see is what is tested."""

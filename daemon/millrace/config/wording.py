@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -98,17 +97,7 @@ def _model(path: Sequence[object]) -> type[BaseModel] | None:
     for part in path:
         if isinstance(node, type) and issubclass(node, BaseModel):
             field = node.model_fields.get(str(part))
-            node = _bare(field.annotation) if field else None
-        elif get_origin(node) is dict:
-            node = _bare(get_args(node)[1])
+            node = field.annotation if field else None
         else:
-            return None
+            node = get_args(node)[1] if get_origin(node) is dict else None
     return node if isinstance(node, type) and issubclass(node, BaseModel) else None
-
-
-def _bare(annotation: Any) -> Any:
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return _bare(next(part for part in get_args(annotation) if part is not type(None)))
-    return annotation

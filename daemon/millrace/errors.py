@@ -11,6 +11,7 @@ what is wrong, where, and what to do.
     ├── KeyConflict          exit 5   HTTP 409 the idempotency key belongs to a different submission
     ├── PayloadError         exit 2   HTTP 422 the payload does not fit the task; names each field
     ├── TooLarge             exit 2   HTTP 413 more bytes than the site takes
+    ├── NotAuthenticated     exit 77  HTTP 401 no token, or one that is not valid (any more)
     ├── NotPermitted         exit 77  HTTP 403 the token's role does not allow it
     ├── Overloaded           exit 75  HTTP 503 the queue is at its bound; try again after a while
     ├── AlreadyRunning       exit 75           another daemon holds the ledger
@@ -123,6 +124,14 @@ class TooLarge(MillraceError):
     exit_code = 2
     http_status = 413
     type = "too-large"
+
+
+class NotAuthenticated(MillraceError):
+    """The caller shows no token, or one that is unknown, expired or revoked."""
+
+    exit_code = 77
+    http_status = 401
+    type = "not-authenticated"
 
 
 class NotPermitted(MillraceError):

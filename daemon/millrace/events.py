@@ -235,3 +235,73 @@ class PartRestarted(Event):
     LEVEL: ClassVar[str] = "error"
     part: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WebStarted(Event):
+    """The HTTP interface listens."""
+
+    EVENT: ClassVar[str] = "web.started"
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFailed(Event):
+    """A request ended in an error that is a bug; the caller was told no more than that."""
+
+    EVENT: ClassVar[str] = "web.request_failed"
+    LEVEL: ClassVar[str] = "error"
+    method: str
+    path: str
+    error: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenMade(Event):
+    """A fresh site got its first token; its text stands in the file alone."""
+
+    EVENT: ClassVar[str] = "token.first"
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConservationBroken(Event):
+    """Jobs that were accepted are not accounted for, or counters and rows differ."""
+
+    EVENT: ClassVar[str] = "conservation.broken"
+    LEVEL: ClassVar[str] = "critical"
+    difference: int
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubscriberFailed(Event):
+    """Something that listens to events failed at one; the others heard it. `times` counts its failures."""
+
+    EVENT: ClassVar[str] = "observe.subscriber_failed"
+    LEVEL: ClassVar[str] = "error"
+    subscriber: str
+    during: str
+    error: str
+    times: int
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryLogged(Event):
+    """A library had something to say."""
+
+    EVENT: ClassVar[str] = "library.log"
+    library: str
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinesDropped(Event):
+    """More was logged than could be written; so many lines are missing."""
+
+    EVENT: ClassVar[str] = "log.dropped"
+    LEVEL: ClassVar[str] = "warning"
+    lines: int

@@ -125,8 +125,9 @@ class Child:
             if order["m"] != "run":
                 continue
             verdict = self._run(order)
-            fit = self._tidied() and left > 0
+            fit = self._fit() and left > 0
             self._line.send(as_message(verdict, clean_child=fit))
+            self._tidy()  # while the supervisor writes the outcome down
         return DONE
 
     def _run(self, order: Message) -> Verdict:
@@ -152,21 +153,25 @@ class Child:
             self._armed = False
             raise StopJob(self._line.asked or INTERRUPTED)
 
-    def _tidied(self) -> bool:
-        """Take back what a job may have changed; return whether this process is fit for another one."""
+    def _fit(self) -> bool:
+        """Return whether this process may run another job: nothing of this one goes on in it."""
         sys.stdout, sys.stderr = self._streams
         try:
             for stream in self._streams:
                 stream.flush()
+            intact = _standard_files() == self._standard
+        except (OSError, ValueError):  # it closed what is not its own
+            return False
+        return intact and threading.active_count() == 1 and not _has_children()
+
+    def _tidy(self) -> None:
+        """Take back what the job may have changed for the next one."""
+        signal.signal(signal.SIGTERM, self._terminated)
+        with contextlib.suppress(OSError):
             os.chdir(self._root)
             if os.listdir(self._scratch):  # noqa: PTH208 - each job pays for this line
                 shutil.rmtree(self._scratch, ignore_errors=True)
                 self._scratch.mkdir(exist_ok=True)
-            intact = _standard_files() == self._standard
-        except (OSError, ValueError):  # it closed what is not its own
-            return False
-        signal.signal(signal.SIGTERM, self._terminated)
-        return intact and threading.active_count() == 1 and not _has_children()
 
 
 def _standard_files() -> list[tuple[int, int]]:

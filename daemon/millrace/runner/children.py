@@ -9,6 +9,7 @@ import os
 import shutil
 import socket
 import threading
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -19,7 +20,7 @@ from millrace.runner.life import Birth, ChildProcess
 from millrace.runner.output import Output
 from millrace.runner.prctl import become_subreaper
 from millrace.runner.server import Server
-from millrace.runner.supervisor import Supervisor
+from millrace.runner.supervisor import NotStarted, Supervisor
 from millrace.runner.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -104,21 +105,32 @@ class Children:
             alone: In a process of its own that runs nothing else afterwards.
         """
         try:
-            child = self._borrow(held.queue, fresh=alone)
+            while True:
+                child = self._borrow(held.queue, fresh=alone)
+                with suppress(NotStarted):
+                    return self._supervised(
+                        child, held, desk, live, settings=settings, timeout_s=timeout_s, alone=alone
+                    )
         except Birth as error:
             return Verdict("no_child", error=JobError("NoChild", str(error)))
+
+    def _supervised(
+        self,
+        child: ChildProcess,
+        held: Claim,
+        desk: Desk,
+        live: Live,
+        *,
+        timeout_s: float | None,
+        settings: dict[str, Any],
+        alone: bool,
+    ) -> Verdict:
         if live.asked is not None:
             self._give_back(child)
             return Verdict(live.asked)
         live.begin(self._clock.monotonic(), timeout_s)
-        supervisor = Supervisor(
-            child,
-            live,
-            desk,
-            Output(desk.budget, desk.log),
-            clock=self._clock,
-            grace_s=self._grace_s,
-        )
+        output = Output(desk.budget, desk.log)
+        supervisor = Supervisor(child, live, desk, output, clock=self._clock, grace_s=self._grace_s)
         fit, why = False, "crashed"
         try:
             verdict = supervisor.run(_order(held, live.deadline, settings))
@@ -180,16 +192,10 @@ class Children:
     # ---- borrowing
 
     def _borrow(self, queue: str, *, fresh: bool) -> ChildProcess:
-        while not fresh:
-            with self._lock:
-                idle = self._idle.get(queue)
-                child = idle.pop() if idle else None
-            if child is None:
-                break
-            if child.quiet():
-                return child
-            self._bury(child, "idle")
-        return self._start(queue)
+        with self._lock:
+            idle = self._idle.get(queue)
+            child = idle.pop() if idle and not fresh else None
+        return child or self._start(queue)
 
     def _give_back(self, child: ChildProcess) -> None:
         child.idle_since = self._clock.monotonic()

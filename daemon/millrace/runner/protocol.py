@@ -12,8 +12,9 @@ under "m". Small on purpose: a job through a warm child costs one line each way.
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final
+
+from pydantic_core import from_json, to_json
 
 from millrace.errors import MillraceError
 
@@ -42,20 +43,21 @@ class Unsupported(MillraceError):
     type = "unsupported"
 
 
-_encoder: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False)
-_decoder: Final = json.JSONDecoder()
-
-
 def encode(message: Message) -> bytes:
-    """Return the message as one line. Pure ASCII, so no text of a job can break the framing. ValueError on NaN."""
-    return _encoder.encode(message).encode("ascii") + b"\n"
+    """
+    Return the message as one line. JSON escapes line ends, so no text of a job can break the framing.
+
+    Raises: ValueError for what is no JSON, a lone surrogate among it.
+    """
+    # Pydantic's codec: the standard library's costs a tenth of what a small job takes in all.
+    return to_json(message, inf_nan_mode="constants") + b"\n"
 
 
 def decode(line: bytes, known: frozenset[str] = FROM_CHILD) -> Message:
     """Return the message of one line; ProtocolError unless it is an object of a known kind."""
     try:
-        message = _decoder.decode(line.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
+        message = from_json(line, allow_inf_nan=False, cache_strings="keys")
+    except ValueError as error:
         raise ProtocolError(f"not a message: {line[:80]!r}") from error
     kind = message.get("m") if isinstance(message, dict) else None
     if not isinstance(kind, str) or kind not in known:

@@ -6,7 +6,6 @@ ends it when its time is up: first by asking, then by TERM, then by KILL for all
 from __future__ import annotations
 
 import select
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import MillraceError, Parked
@@ -27,6 +26,10 @@ ASK_S: Final = 1.0  # between asking and TERM
 SHUTDOWN_GRACE_S: Final = 1.0  # at most, between TERM and KILL when the daemon goes down now
 _FOREVER_MS: Final = None
 _MEANS: Final = ("itself", "asking", "TERM", "KILL")
+
+
+class NotStarted(Exception):
+    """The child died while it was idle: no line of the job has run."""
 
 
 class Supervisor:
@@ -51,17 +54,26 @@ class Supervisor:
         self._verdict: Verdict | None = None
         self._next: float | None = live.deadline  # when `_escalate` acts next
         self._stage = 0
+        self._refused = False
+        self._chatty = False  # whether output may be left: what precedes the first message is seen with it
         self.fit = False  # whether the child may run another job
 
     def run(self, order: Message) -> Verdict:
-        """Return what the attempt came to. By then the child is either fit for another job or gone."""
+        """
+        Return what the attempt came to. By then the child is either fit for another job or gone.
+
+        Raises: NotStarted if the child was gone before it had the order.
+        """
         self._live.attach(self._child.wake)
         try:
             self._send(order)
+            if self._refused:
+                raise NotStarted
             while self._verdict is None:
                 self._turn()
         finally:
             self._live.detach()
+            self._chatty = self._chatty or not self.fit
             self._finish()
         return self._told(self._verdict)
 
@@ -70,6 +82,7 @@ class Supervisor:
         child = self._child
         ready = dict(child.poller.poll(self._patience_ms()))
         if child.out in ready:
+            self._chatty = True
             self._output.feed(child.read_output())
         if child.waker in ready:
             child.clear_wake()
@@ -100,7 +113,7 @@ class Supervisor:
         except BlockingIOError:
             events = select.POLLIN | select.POLLOUT
         except OSError:
-            events, self._unsent = select.POLLIN, b""  # it has closed; reading will tell
+            events, self._unsent, self._refused = select.POLLIN, b"", True  # it has closed; reading will tell
         self._child.poller.modify(self._child.sock.fileno(), events)
 
     def _talk(self, events: int) -> None:
@@ -124,8 +137,9 @@ class Supervisor:
 
     def _hear(self, message: Message) -> None:
         kind = message.pop("m")
+        self._chatty = self._chatty or kind != "done"
         if kind == "done":
-            self._verdict = from_message(message)
+            self._verdict = from_message(message, {"pid": self._child.pid})
             self.fit = not message.get("dirty") and self._live.asked is None and self._stage == 0
         elif kind in QUESTIONS:
             self._send(self._answered(kind, message))
@@ -199,7 +213,7 @@ class Supervisor:
             self._verdict = Verdict("lost", error=error)
             return
         how = gone.words()
-        facts = {"signal": gone.signal_name, "exit_code": gone.exit_code, **gone.facts}
+        facts = {"pid": self._child.pid, "signal": gone.signal_name, "exit_code": gone.exit_code, **gone.facts}
         self._verdict = Verdict(
             "crashed", error=JobError("Crashed", f"the job's process {how}"), reason=how, facts=facts
         )
@@ -208,21 +222,20 @@ class Supervisor:
         """Leave a child that is fit, or none."""
         if not self.fit:
             self._child.kill()
-        while data := self._child.read_output():  # ends: whoever could write more is idle or dead
+        while self._chatty and (data := self._child.read_output()):  # ends: whoever could write more is idle or dead
             self._output.feed(data)
         self._output.close()
 
     def _told(self, verdict: Verdict) -> Verdict:
         """Say why an attempt that was asked to end has ended. One that finished all the same did its work."""
-        asked, facts = self._live.asked, {"pid": self._child.pid, **verdict.facts}
-        told = replace(verdict, facts=facts)
+        asked = self._live.asked
         if verdict.kind == "ok":
-            return told
+            return verdict
         if asked is None:
-            return unasked(told)
+            return unasked(verdict)
         if self._stage == 0 and asked != CANCELLED:
-            return told  # it ended by itself before anything was done to it
-        return stopped(asked, verdict, self._live, {**facts, "ended_by": _MEANS[self._stage]})
+            return verdict  # it ended by itself before anything was done to it
+        return stopped(asked, verdict, self._live, {**verdict.facts, "ended_by": _MEANS[self._stage]})
 
 
 def unasked(verdict: Verdict) -> Verdict:

@@ -68,8 +68,12 @@ def as_message(verdict: Verdict, *, clean_child: bool) -> Message:
     return message
 
 
-def from_message(message: Message) -> Verdict:
-    """Return the verdict of a `done` message. ProtocolError if the child, which runs foreign code, made it up."""
+def from_message(message: Message, facts: dict[str, Any]) -> Verdict:
+    """
+    Return the verdict of a `done` message, with the facts that the supervisor adds.
+
+    Raises: ProtocolError if the child, which runs foreign code, made it up.
+    """
     kind, result, after = message.get("v"), message.get("r"), message.get("after")
     fits = (
         isinstance(kind, str)
@@ -85,7 +89,8 @@ def from_message(message: Message) -> Verdict:
         error=_error(message.get("e")),
         retryable=not message.get("never"),
         after_s=after,
-        reason=clean(str(message.get("why", "")), MAX_TYPE),
+        reason=clean(str(message["why"]), MAX_TYPE) if "why" in message else "",
+        facts=facts,
     )
 
 

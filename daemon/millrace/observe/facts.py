@@ -1,0 +1,42 @@
+"""What metrics and health look at: the ledger, the pools, and how long ago each part of the daemon made progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.config.settings import Settings
+    from millrace.define.registry import Registry
+    from millrace.ledger.reads import Reads
+    from millrace.observe.conservation import ConservationCheck
+    from millrace.queue.pool import PoolState
+
+
+@dataclass(frozen=True)
+class Facts:
+    """
+    The daemon, as an onlooker sees it.
+
+    Args:
+        ledger: The database file.
+        writer_alive: Whether the ledger's writer works.
+        pools: The pools at this moment.
+        ages: For each part that must make progress, the seconds since its last turn.
+        accepting: Whether the daemon takes work: not while it starts or stops.
+    """
+
+    ledger: Path
+    reads: Reads
+    writer_alive: Callable[[], bool]
+    pools: Callable[[], Sequence[PoolState]]
+    ages: Callable[[], Mapping[str, float]]
+    accepting: Callable[[], bool]
+    registry: Registry
+    settings: Settings
+    conservation: ConservationCheck
+    clock: Clock

@@ -1,0 +1,166 @@
+"""
+Is the daemon well? One small check per concern, each with its figures, and in words why it is not content.
+
+`warn` asks a person to look; `fail` means that work may be lost, refused or stuck.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from millrace.clock import MS, format_duration
+from millrace.observe.storage import storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.ledger.rows import QueueRow
+    from millrace.observe.facts import Facts
+
+SLOW_S: Final = 10.0  # a part that made no progress for so long is looked at
+HUNG_S: Final = 30.0  # and for so long is taken for hung
+MANY_STUCK: Final = 3  # more stuck threads than these, and the daemon is not fit for work
+_WORST: Final = ("pass", "warn", "fail")
+
+
+class Verdict(NamedTuple):
+    """What a check found."""
+
+    status: str
+    figures: dict[str, Any]
+    why: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the check as `/health` gives it."""
+        return {"status": self.status, **self.figures, **({"why": self.why} if self.why else {})}
+
+
+class Health:
+    """The checks of one daemon. They look at the ledger: call them from a thread that may wait."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        vital: dict[str, Callable[[], Verdict]] = {
+            "ledger": self._ledger,
+            "storage": self._storage,
+            "progress": self._progress,
+            "pools": self._pools,
+        }
+        self._vital = vital
+        self._all = {**vital, "conservation": self._conservation, "queues": self._queues, "jobs": self._jobs}
+
+    def report(self) -> dict[str, Any]:
+        """Return the status, which is that of the worst check, and `checks` with their figures and reasons."""
+        checks = {name: _guarded(check) for name, check in self._all.items()}
+        worst = max((check.status for check in checks.values()), key=_WORST.index)
+        return {"status": worst, "checks": {name: check.as_json() for name, check in checks.items()}}
+
+    def unfit(self) -> str | None:
+        """Return why the daemon should get no work now; None if it is fit."""
+        if not self._facts.accepting():
+            return "the daemon starts or stops"
+        for name, check in self._vital.items():
+            verdict = _guarded(check)
+            if verdict.status == "fail":
+                return f"{name}: {verdict.why}"
+        return None
+
+    def _ledger(self) -> Verdict:
+        facts = self._facts
+        began = facts.clock.monotonic()
+        counts = facts.reads.status_counts()
+        figures = {
+            "writer_alive": facts.writer_alive(),
+            "read_s": round(facts.clock.monotonic() - began, 4),
+            "jobs": counts,
+        }
+        if not figures["writer_alive"]:
+            return Verdict("fail", figures, "the ledger's writer has ended: nothing can be accepted or finished")
+        return Verdict("pass", figures)
+
+    def _storage(self) -> Verdict:
+        storage = storage_of(self._facts.ledger)
+        figures = {
+            "database_bytes": storage.database_bytes,
+            "wal_bytes": storage.wal_bytes,
+            "disk_free_bytes": storage.disk_free_bytes,
+        }
+        left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
+        if storage.out:
+            return Verdict("fail", figures, f"{left}: soon nothing can be written")
+        return Verdict("warn", figures, left) if storage.low else Verdict("pass", figures)
+
+    def _progress(self) -> Verdict:
+        ages = dict(self._facts.ages())
+        figures = {f"{name}_age_s": round(age, 1) for name, age in ages.items()}
+        name = max(ages, key=lambda part: ages[part], default=None)
+        if name is None or ages[name] < SLOW_S:
+            return Verdict("pass", figures)
+        why = f"{name} has made no progress for {format_duration(ages[name])}"
+        return Verdict("fail" if ages[name] >= HUNG_S else "warn", figures, why)
+
+    def _pools(self) -> Verdict:
+        pools = self._facts.pools()
+        figures = {
+            pool.queue: {
+                "kind": pool.kind,
+                "limit": pool.limit,
+                "max_workers": pool.max_workers,
+                "busy": pool.busy,
+                "stuck": pool.stuck,
+                "threads_alive": pool.threads_alive,
+            }
+            for pool in pools
+        }
+        stuck = sum(pool.stuck for pool in pools)
+        gone = [pool.queue for pool in pools if pool.threads_alive < pool.max_workers]
+        if stuck:
+            why = f"{stuck} jobs in threads ignore their deadline: see `millrace jobs list --status running`"
+            return Verdict("fail" if stuck > MANY_STUCK else "warn", {"queues": figures}, why)
+        if gone:
+            return Verdict(
+                "warn", {"queues": figures}, f"worker threads have ended in {', '.join(gone)}; they are replaced"
+            )
+        return Verdict("pass", {"queues": figures})
+
+    def _conservation(self) -> Verdict:
+        figures = self._facts.conservation.figures()
+        if figures["difference"]:
+            why = f"{figures['difference']} accepted jobs are not accounted for: run `millrace doctor`"
+            return Verdict("fail", figures, why)
+        return Verdict("pass", figures)
+
+    def _queues(self) -> Verdict:
+        now_ms = self._facts.clock.now_ms()
+        rows = self._facts.reads.queues()
+        paused = [row.name for row in rows if row.paused]
+        late = [name for row in rows if (name := self._late(row, now_ms))]
+        figures = {"paused": paused, "depth": {row.name: row.queued for row in rows}, "late": late}
+        if late:
+            return Verdict("warn", figures, f"jobs wait longer than max_wait in {', '.join(late)}")
+        return Verdict("pass", figures, f"paused: {', '.join(paused)}" if paused else None)
+
+    def _late(self, row: QueueRow, now_ms: int) -> str | None:
+        settings = self._facts.settings.queues.get(row.name)
+        bound = settings.max_wait if settings else None
+        if bound is None or row.paused or row.oldest_queued_at is None:
+            return None
+        return row.name if now_ms - row.oldest_queued_at > bound * MS else None
+
+    def _jobs(self) -> Verdict:
+        registry = self._facts.registry
+        problems = [str(problem) for problem in registry.problems]
+        figures = {"tasks": len(registry.tasks), "problems": problems}
+        if problems:
+            return Verdict(
+                "warn", figures, f"{len(problems)} of the site's tasks or job files did not load: {problems[0]}"
+            )
+        return Verdict("pass", figures)
+
+
+def _guarded(check: Callable[[], Verdict]) -> Verdict:
+    """A check that cannot even look has found something."""
+    try:
+        return check()
+    except Exception as error:  # noqa: BLE001 - the report is how it is told
+        return Verdict("fail", {}, f"could not be looked at: {type(error).__name__}: {error}")

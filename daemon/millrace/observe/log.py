@@ -1,0 +1,176 @@
+"""
+Events as log lines on stderr: one JSON object a line, or a readable form on a terminal.
+
+Emitting threads only queue; a thread of its own renders and writes. Among the emitters is the ledger's writer, and
+a log that nobody reads (a full pipe) must not stop the daemon: beyond a bound lines are dropped, and the log says how
+many.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from dataclasses import fields
+from functools import cache, lru_cache
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import structlog
+
+from millrace.clock import MS, SYSTEM, Clock, rfc3339
+from millrace.events import JobLogged, LibraryLogged, LinesDropped
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from millrace.events import Event
+
+RANKS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+MOST_PENDING: Final = 20_000
+FLUSH_S: Final = 2.0
+_MOST_AT_ONCE: Final = 500
+_CARRIERS: Final = (JobLogged, LibraryLogged)  # their level is that of the line which they carry
+
+
+class _Line(NamedTuple):
+    at_ms: int
+    event: Event
+
+
+class Log:
+    """
+    The subscriber that writes the log.
+
+    Args:
+        stream: Where lines go.
+        level: The least level that is written: debug, info, warning, error or critical.
+        console: Readable lines instead of JSON; None asks the stream whether it is a terminal.
+        colors: Whether readable lines are coloured.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        *,
+        level: str = "info",
+        console: bool | None = None,
+        colors: bool = "NO_COLOR" not in os.environ,
+        clock: Clock = SYSTEM,
+    ) -> None:
+        self._stream = stream
+        self._least = RANKS[level]
+        self._clock = clock
+        readable = stream.isatty() if console is None else console
+        self._render = _console(colors=colors) if readable else _json()
+        self._pending: SimpleQueue[_Line | threading.Event | None] = SimpleQueue()
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._work, name="millrace-log", daemon=True)
+        self._thread.start()
+
+    def __call__(self, event: Event) -> None:
+        """Write the event's line soon, if its level is high enough."""
+        if RANKS[event.LEVEL] < self._least:  # first of all: debug events come thousands a second
+            return
+        if isinstance(event, _CARRIERS) and RANKS.get(event.level, RANKS["info"]) < self._least:
+            return
+        if self._pending.qsize() >= MOST_PENDING:
+            self._dropped += 1
+            return
+        self._pending.put(_Line(self._clock.now_ms(), event))
+        if event.LEVEL == "critical":
+            self.flush()  # the process may be about to end
+
+    def flush(self, timeout_s: float = FLUSH_S) -> bool:
+        """Wait until what was logged is written, at most `timeout_s` seconds; return whether it is."""
+        written = threading.Event()
+        self._pending.put(written)
+        return self._clock.wait(written, timeout_s)
+
+    def close(self, timeout_s: float = FLUSH_S) -> None:
+        """Write what is left and end the thread."""
+        self._pending.put(None)
+        self._thread.join(timeout_s)
+
+    def _work(self) -> None:
+        while True:
+            batch = self._next_batch()
+            self._write("".join(self._text(item) for item in batch if isinstance(item, _Line)))
+            for item in batch:
+                if isinstance(item, threading.Event):
+                    item.set()
+            if None in batch:
+                return
+
+    def _next_batch(self) -> list[_Line | threading.Event | None]:
+        batch = [self._pending.get()]
+        try:
+            while len(batch) < _MOST_AT_ONCE and batch[-1] is not None:
+                batch.append(self._pending.get_nowait())
+        except Empty:
+            pass
+        if self._dropped:
+            lost, self._dropped = self._dropped, 0
+            batch.insert(0, _Line(self._clock.now_ms(), LinesDropped(lost)))
+        return batch
+
+    def _text(self, line: _Line) -> str:
+        try:
+            return f"{self._render(None, '', facts(line.event, line.at_ms))}\n"
+        except Exception as error:  # noqa: BLE001 - one strange event must not end the log
+            return json.dumps({"event": line.event.EVENT, "unreadable": repr(error)}) + "\n"
+
+    def _write(self, text: str) -> None:
+        if not text:
+            return
+        try:
+            self._stream.write(text)
+            self._stream.flush()
+        except (OSError, ValueError):  # a closed pipe, a full disk: the next lines may get through, and will tell
+            self._dropped += text.count("\n")
+
+
+def facts(event: Event, at_ms: int) -> dict[str, Any]:
+    """Return an event as the fields of its line: time, level, name, then its facts without those that are None."""
+    line: dict[str, Any] = {"timestamp": _stamp(at_ms), "level": event.LEVEL, "event": event.EVENT}
+    for name in _names(type(event)):
+        value = getattr(event, name)
+        if value is not None:
+            line[name] = value
+    if line["level"] not in RANKS:  # a job may call its level what it likes
+        line["level"] = event.LEVEL
+    return line
+
+
+@cache
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    return tuple(fact.name for fact in fields(kind))
+
+
+def _stamp(at_ms: int) -> str:
+    return f"{_second(at_ms // MS)}{at_ms % MS:03d}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    """A busy daemon writes thousands of lines in the same second."""
+    return str(rfc3339(second * MS)).removesuffix("000Z")
+
+
+def _json() -> Any:
+    encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+    return structlog.processors.JSONRenderer(serializer=lambda line, **_: encode(line))
+
+
+def _console(*, colors: bool) -> Any:
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False, pad_event_to=16)
+
+    def render(logger: Any, name: str, line: dict[str, Any]) -> Any:
+        return renderer(logger, name, {key: _tame(value) for key, value in line.items()})
+
+    return render
+
+
+def _tame(value: Any) -> Any:
+    """Show control characters instead of sending them: a job's output must not steer the reader's terminal."""
+    return value if not isinstance(value, str) or value.isprintable() else value.encode("unicode_escape").decode()

@@ -1,0 +1,105 @@
+"""
+Events and the ledger as Prometheus metrics.
+
+What happens is counted by `Metrics`, a subscriber that must cost next to nothing; what *is* (depths, ages, bytes) is
+looked up by `LedgerCollector` when somebody scrapes. The counters of jobs that were accepted or succeeded come from the
+ledger and survive a restart. Those of dead and cancelled jobs start with the process: in the ledger they also fall,
+when a job is put back, and Prometheus would take that for a restart and count everything anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+
+from millrace.events import AttemptEnded, AttemptStarted
+from millrace.observe.scrape import LedgerCollector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.events import Event
+    from millrace.observe.facts import Facts
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+DURATIONS: Final = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600)
+WAITS: Final = (0.001, 0.005, 0.02, 0.1, 0.5, 1, 5, 30, 60, 300, 900, 3600, 14400)
+
+
+class Metrics:
+    """
+    The subscriber that counts, and the text of all metrics.
+
+    Call `watch` once the ledger is open; until then only what events tell is in the text.
+    """
+
+    def __init__(self, *, version: str) -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._version = version
+        duration = Histogram(
+            "millrace_job_duration_seconds",
+            "How long attempts took, whatever their outcome",
+            ("task", "queue"),
+            buckets=DURATIONS,
+            registry=self.registry,
+        )
+        wait = Histogram(
+            "millrace_queue_wait_seconds",
+            "How long jobs were queued before an attempt began",
+            ("queue",),
+            buckets=WAITS,
+            registry=self.registry,
+        )
+        retries = Counter(
+            "millrace_retries", "Attempts that failed and are repeated", ("task",), registry=self.registry
+        )
+        # Finding a child by its labels costs more than counting: each is found once.
+        self._durations: dict[tuple[str, str], Any] = {}
+        self._waits: dict[str, Any] = {}
+        self._retries: dict[str, Any] = {}
+        self._duration, self._wait, self._retry = duration, wait, retries
+        self._lock = threading.Lock()
+        self.ended: dict[tuple[str, str, str], int] = {}
+        self._handlers: dict[type[Event], Callable[[Any], None]] = {
+            AttemptStarted: self._started,
+            AttemptEnded: self._ended,
+        }
+        ProcessCollector(registry=self.registry)
+
+    def __call__(self, event: Event) -> None:
+        """Count an event."""
+        handler = self._handlers.get(type(event))
+        if handler is not None:
+            handler(event)
+
+    def watch(self, facts: Facts) -> None:
+        """Also tell what the ledger and the pools know."""
+        self.registry.register(LedgerCollector(facts, self.ended, self._version))
+
+    def text(self) -> bytes:
+        """Return all metrics in Prometheus's text format; looks at the ledger."""
+        return generate_latest(self.registry)
+
+    def _started(self, event: AttemptStarted) -> None:
+        child = self._waits.get(event.queue)
+        if child is None:
+            child = self._waits[event.queue] = self._wait.labels(event.queue)
+        child.observe(event.waited_s)
+
+    def _ended(self, event: AttemptEnded) -> None:
+        place = (event.task, event.queue)
+        child = self._durations.get(place)
+        if child is None:
+            child = self._durations[place] = self._duration.labels(*place)
+        child.observe(event.duration_s)
+        if event.status in ("dead", "cancelled"):
+            counted = (event.task, event.queue, event.status)
+            with self._lock:
+                self.ended[counted] = self.ended.get(counted, 0) + 1
+        if event.outcome == "retried":
+            retry = self._retries.get(event.task)
+            if retry is None:
+                retry = self._retries[event.task] = self._retry.labels(event.task)
+            retry.inc()

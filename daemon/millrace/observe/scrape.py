@@ -1,0 +1,116 @@
+"""What the ledger, the pools and the disk say at the moment of a scrape."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from millrace.clock import MS
+from millrace.observe.storage import storage_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+    from millrace.ledger.rows import QueueRow
+    from millrace.observe.facts import Facts
+
+_FROM_LEDGER: Final = ("accepted", "succeeded")
+
+
+class LedgerCollector(Collector):
+    """
+    Reads what is when it is asked. No look scans the backlog, so that a scrape costs the same on a full queue.
+
+    Args:
+        ended: How many jobs this process has seen end, by (task, queue, status); read, never changed.
+        version: Of Millrace, for `millrace_build_info`.
+    """
+
+    def __init__(self, facts: Facts, ended: Mapping[tuple[str, str, str], int], version: str) -> None:
+        self._facts = facts
+        self._ended = ended
+        self._version = version
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector`."""
+        yield self._jobs()
+        yield from self._queues()
+        yield self._workers()
+        counts = self._facts.reads.status_counts()
+        yield _gauge("dead_letters", "Jobs that are dead and wait for somebody's decision", counts["dead"])
+        lost = self._facts.conservation.difference()
+        yield _gauge(
+            "conservation_difference", "Accepted jobs that are not accounted for; anything but 0 is wrong", lost
+        )
+        yield from self._storage()
+        info = GaugeMetricFamily("millrace_build_info", "What runs here; always 1", labels=("version", "python"))
+        info.add_metric((self._version, platform.python_version()), 1)
+        yield info
+
+    def _jobs(self) -> Metric:
+        totals: dict[tuple[str, str, str], int] = {}
+        for tally in self._facts.reads.tallies():
+            for status in _FROM_LEDGER:
+                place = (tally.task, tally.queue, status)
+                totals[place] = totals.get(place, 0) + getattr(tally, status)
+            for status in ("dead", "cancelled"):
+                totals.setdefault((tally.task, tally.queue, status), 0)
+        family = CounterMetricFamily(
+            "millrace_jobs",
+            "Jobs that were accepted, and how they ended (dead and cancelled: attempts that ended so in this process)",
+            labels=("task", "queue", "status"),
+        )
+        for place, total in sorted({**totals, **dict(self._ended)}.items()):
+            family.add_metric(place, total)
+        return family
+
+    def _queues(self) -> Iterator[Metric]:
+        now_ms = self._facts.clock.now_ms()
+        depth = GaugeMetricFamily("millrace_queue_depth", "Jobs that are queued", labels=("queue",))
+        oldest = GaugeMetricFamily(
+            "millrace_oldest_queued_seconds",
+            "How long the oldest queued job waits; 0 when none does",
+            labels=("queue",),
+        )
+        waiting = GaugeMetricFamily("millrace_queue_waiting", "Jobs that wait for a time or a cause", labels=("queue",))
+        paused = GaugeMetricFamily("millrace_queue_paused", "Whether the queue gives out no work", labels=("queue",))
+        found = {row.name: row for row in self._facts.reads.queues()}
+        for name in sorted({*found, *self._facts.settings.queues}):
+            row = found.get(name)
+            depth.add_metric((name,), row.queued if row else 0)
+            oldest.add_metric((name,), _age_s(row, now_ms))
+            waiting.add_metric((name,), row.waiting if row else 0)
+            paused.add_metric((name,), int(row.paused) if row else 0)
+        yield from (depth, oldest, waiting, paused)
+
+    def _workers(self) -> Metric:
+        family = GaugeMetricFamily(
+            "millrace_workers", "Workers that are busy, idle, or stuck beyond their deadline", labels=("queue", "state")
+        )
+        for pool in self._facts.pools():
+            busy = max(0, pool.busy - pool.stuck)
+            family.add_metric((pool.queue, "busy"), busy)
+            family.add_metric((pool.queue, "idle"), max(0, pool.limit - busy))
+            family.add_metric((pool.queue, "stuck"), pool.stuck)
+        return family
+
+    def _storage(self) -> Iterator[Metric]:
+        storage = storage_of(self._facts.ledger)
+        yield _gauge("database_bytes", "Size of the ledger", storage.database_bytes)
+        yield _gauge("wal_bytes", "Size of the ledger's write-ahead log", storage.wal_bytes)
+        yield _gauge("disk_free_bytes", "Room left on the ledger's disk", storage.disk_free_bytes)
+
+
+def _gauge(name: str, meaning: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"millrace_{name}", meaning, value=value)
+
+
+def _age_s(row: QueueRow | None, now_ms: int) -> float:
+    if row is None or row.oldest_queued_at is None:
+        return 0.0
+    return max(0, now_ms - row.oldest_queued_at) / MS

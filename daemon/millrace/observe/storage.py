@@ -1,0 +1,51 @@
+"""
+How much room the ledger takes, and how much is left: by `stat` only, since opening and closing the file would drop
+SQLite's locks on it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_MB: Final = 10**6
+LOW: Final = (500 * _MB, 0.10)  # a warning below this many bytes, or this share of a smaller disk
+OUT: Final = (50 * _MB, 0.02)
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Bytes of the ledger's files and of the disk that they are on."""
+
+    database_bytes: int
+    wal_bytes: int
+    disk_free_bytes: int
+    disk_total_bytes: int
+
+    @property
+    def low(self) -> bool:
+        """Whether somebody should make room soon."""
+        return self.disk_free_bytes < min(LOW[0], LOW[1] * self.disk_total_bytes)
+
+    @property
+    def out(self) -> bool:
+        """Whether so little is left that work should not be taken in."""
+        return self.disk_free_bytes < min(OUT[0], OUT[1] * self.disk_total_bytes)
+
+
+def storage_of(ledger: Path) -> Storage:
+    """
+    Look at a ledger's files.
+
+    Raises: OSError if the ledger or its folder is gone.
+    """
+    disk = os.statvfs(ledger.parent)
+    wal = Path(f"{ledger}-wal")
+    return Storage(
+        database_bytes=ledger.stat().st_size,
+        wal_bytes=wal.stat().st_size if wal.exists() else 0,
+        disk_free_bytes=disk.f_bavail * disk.f_frsize,
+        disk_total_bytes=disk.f_blocks * disk.f_frsize,
+    )

@@ -241,6 +241,14 @@ def test_a_shutdown_hands_running_jobs_back_without_cost(
     assert rig.alone()
 
 
+def test_after_the_close_no_child_is_started(rig: Rig) -> None:
+    """A worker that comes late finds the daemon going down, and hands its job back."""
+    rig.children.close()
+    job = rig.run("add", a=1)
+
+    assert (job.status, job.failures, rig.children.helper()) == ("queued", 0, None)
+
+
 def test_many_supervisors_share_the_children(rig: Rig, aside: Callable[..., Future[Any]]) -> None:
     """Each worker thread borrows a child of its own, all from one fork server."""
     for n in range(40):

@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -17,9 +18,11 @@ from millrace.events import ChildEnded, ChildStarted
 from millrace.ledger.rows import ChildRow, Claim, JobError
 from millrace.runner import leftovers
 from millrace.runner.life import Birth, ChildProcess
+from millrace.runner.oom import OomWatch
 from millrace.runner.output import Output
 from millrace.runner.prctl import become_subreaper
 from millrace.runner.server import Server
+from millrace.runner.stop import INTERRUPTED
 from millrace.runner.supervisor import NotStarted, Supervisor
 from millrace.runner.verdict import Verdict
 
@@ -90,6 +93,8 @@ class Children:
         self._alive: dict[int, ChildProcess] = {}
         self._quiet_since = clock.monotonic()
         self._numbers = count(1)
+        self._oom = OomWatch()
+        self._closed = False
         become_subreaper()  # if the fork server is killed, what its children leave behind comes to us
         shutil.rmtree(scratch, ignore_errors=True)
 
@@ -112,6 +117,8 @@ class Children:
                         child, held, desk, live, settings=settings, timeout_s=timeout_s, alone=alone
                     )
         except Birth as error:
+            if self._closed:
+                return Verdict(INTERRUPTED)
             return Verdict("no_child", error=JobError("NoChild", str(error)))
 
     def _supervised(
@@ -135,12 +142,21 @@ class Children:
         try:
             verdict = supervisor.run(_order(held, live.deadline, settings))
             fit, why = supervisor.fit and not alone, _ENDINGS.get(verdict.kind, "idle")
-            return verdict
+            return self._explained(verdict)
         finally:
             if fit:
                 self._give_back(child)
             else:
                 self._bury(child, why)
+
+    def _explained(self, verdict: Verdict) -> Verdict:
+        """Tell a KILL by the kernel, for want of memory, from one by somebody's hand."""
+        if verdict.kind != "crashed" or verdict.facts.get("signal") != "SIGKILL" or not self._oom.struck():
+            return verdict
+        error = JobError(
+            "OutOfMemory", "the kernel killed the job's process: the machine, or its group, had no memory left"
+        )
+        return replace(verdict, error=error, facts={**verdict.facts, "oom": True})
 
     def warm(self) -> int:
         """Return how many children are idle."""
@@ -179,6 +195,7 @@ class Children:
     def close(self) -> None:
         """End all children, with all that descends from them, and the fork server. Attempts under way are crashes."""
         with self._lock:
+            self._closed = True
             idle = [child for children in self._idle.values() for child in children]
             self._idle.clear()
         for child in idle:
@@ -227,6 +244,8 @@ class Children:
 
     def _serving(self) -> Server:
         with self._lock:
+            if self._closed:
+                raise Birth("the daemon goes down")
             if self._server is None:
                 self._server = Server(root=self._root, jobs=self._jobs, queues=self._queues, mark=self._mark)
             self._quiet_since = self._clock.monotonic()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import KeyConflict
 from millrace.ledger.ids import new_id
@@ -16,24 +17,29 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import NewJob
     from millrace.ledger.transaction import Transaction
 
-_INSERT: Final = """  -- one accepted job
+_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = f"""  -- one accepted job
 INSERT INTO job (id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
   daemon_deaths, payload, payload_hash, key, run_id, stage, record, source_kind, source_name, correlation_id,
   created_at, queued_at, due_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+VALUES {_ROW}"""
+# Many rows in one statement: the driver takes the interpreter's lock anew for each, which other threads fight over.
+_ROWS_AT_ONCE: Final = 50
+_INSERT_MANY: Final = _INSERT + f", {_ROW}" * (_ROWS_AT_ONCE - 1)
 
 _KNOWN: Final = """  -- the job that an idempotency key belongs to; served by job_key
 SELECT id, task, payload_hash FROM job WHERE client = ? AND key = ?"""
 
 _DUE: Final = """  -- waiting jobs whose time has come, in the order of their times; served by job_due
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
- WHERE status = 'waiting' AND id IN (SELECT id FROM job WHERE status = 'waiting' AND due_at IS NOT NULL AND due_at <= ?1
-                                      ORDER BY due_at LIMIT ?2)
+ WHERE status = 'waiting' AND id IN (
+   SELECT id FROM job WHERE status = 'waiting' AND due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2)
 RETURNING queue, client, task"""
 
 _FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that this site can run again; served by job_waiting
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
- WHERE status = 'waiting' AND id IN (SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)
+ WHERE status = 'waiting' AND id IN (
+   SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)
 RETURNING queue, client, task"""
 
 
@@ -70,9 +76,16 @@ def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:
             rows.append(row)
         else:  # at once: the next job of this very call may carry the same key
             tx.run(_INSERT, row)
-    if rows:
-        tx.connection.executemany(_INSERT, rows)
+    _insert(tx, rows)
     return accepted
+
+
+def _insert(tx: Transaction, rows: list[tuple[Any, ...]]) -> None:
+    together = len(rows) - len(rows) % _ROWS_AT_ONCE
+    for start in range(0, together, _ROWS_AT_ONCE):
+        tx.run(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
+    if together < len(rows):
+        tx.connection.executemany(_INSERT, rows[together:])
 
 
 def _known(tx: Transaction, job: NewJob, digest: str) -> str | None:
@@ -87,11 +100,11 @@ def _known(tx: Transaction, job: NewJob, digest: str) -> str | None:
     return str(job_id)
 
 
-def _row(job: NewJob, digest: str, now_ms: int) -> tuple[str, ...]:
+def _row(job: NewJob, digest: str, now_ms: int) -> tuple[Any, ...]:
     job_id = job.id or new_id(now_ms)
     later = job.due_at is not None and job.due_at > now_ms
     status, reason, queued_at = (Status.WAITING, "due", None) if later else (Status.QUEUED, None, now_ms)
-    return (  # type: ignore[return-value] # a database row: text, numbers and None
+    return (
         job_id, job.task, job.queue, job.client, status.value, reason, job.priority, job.max_attempts, job.payload,
         digest, job.key, job.run_id, job.stage, job.record, job.source.kind, job.source.name,
         job.correlation_id or job_id, now_ms, queued_at, job.due_at,

@@ -1,4 +1,4 @@
-"""The claim: the first queued jobs of the lanes that have waited longest for their fair share, each under a new attempt."""
+"""The claim: the first queued jobs of the lanes that are furthest behind, each under a new attempt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _LANES: Final = """  -- lanes of the queue that have work, those furthest behind first; none while the queue is paused
 SELECT client, vtime, queued FROM lane
- WHERE queue = ?1 AND queued > 0 AND NOT EXISTS (SELECT 1 FROM pause WHERE queue = ?1) ORDER BY vtime, client"""
+ WHERE queue = ?1 AND queued > 0 AND NOT EXISTS (SELECT 1 FROM pause WHERE queue = ?1)
+ ORDER BY vtime, client"""
 
 _CLAIM: Final = """  -- the first queued jobs of a lane, fenced by their new attempt; served by the partial index job_queued
 UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?1, started_at = ?2

@@ -30,14 +30,21 @@ _CANCEL_RUNNING: Final = """  -- ask a running job to end; the daemon that runs 
 UPDATE job SET cancel_by = ?1 WHERE id = ?2 AND status = 'running'"""
 
 _FRESH: Final = """  -- a job that is put back starts with a clean account of failures
-UPDATE job SET failures = 0, crashes = 0, daemon_deaths = 0, duration_ms = NULL, due_at = NULL WHERE id = ? AND status = 'queued'"""
+UPDATE job SET failures = 0, crashes = 0, daemon_deaths = 0, duration_ms = NULL, due_at = NULL
+ WHERE id = ? AND status = 'queued'"""
 
 _STATUS: Final = """  -- for the message of a refusal
 SELECT status FROM job WHERE id = ?"""
 
 
 def record(
-    tx: Transaction, job_id: str, event: str, actor: str, *, reason: str | None = None, facts: Mapping[str, Any] | None = None
+    tx: Transaction,
+    job_id: str,
+    event: str,
+    actor: str,
+    *,
+    reason: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an event of a job."""
     tx.run(_EVENT, (job_id, tx.now_ms, event, reason, actor, dump(facts) if facts else None))
@@ -118,7 +125,11 @@ def refusal(tx: Transaction, name: str, job_id: str) -> NotFound | WrongStatus:
 
 def pause(tx: Transaction, queue: str, actor: str) -> bool:
     """Let a queue give out no more work; return whether that is news."""
-    return bool(tx.run("INSERT INTO pause (queue, at, actor) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (queue, tx.now_ms, actor)))
+    return bool(
+        tx.run(
+            "INSERT INTO pause (queue, at, actor) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (queue, tx.now_ms, actor)
+        )
+    )
 
 
 def resume(tx: Transaction, queue: str) -> bool:

@@ -95,7 +95,17 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
         msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; what it brought is dropped"
         raise LostClaim(msg)
     facts = dump(end.facts) if end.facts else None
-    history = (held.job_id, held.attempt, _OUTCOMES[end.move], daemon, held.started_at, tx.now_ms, duration_ms, error, facts)
+    history = (
+        held.job_id,
+        held.attempt,
+        _OUTCOMES[end.move],
+        daemon,
+        held.started_at,
+        tx.now_ms,
+        duration_ms,
+        error,
+        facts,
+    )
     tx.run(_HISTORY, history)
     _count(tx, held, to)
     if end.follow:

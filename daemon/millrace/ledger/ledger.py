@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import apsw
 import peewee
@@ -38,7 +38,9 @@ class Ledger:
         check_sqlite()
         self.path = path
         self.on_change: list[Callable[[Changes], None]] = []
-        self._database = APSWDatabase(str(path), pragmas=pragmas(synchronous), timeout=BUSY_MS / 1000, thread_safe=False)
+        self._database = APSWDatabase(
+            str(path), pragmas=pragmas(synchronous), timeout=BUSY_MS / 1000, thread_safe=False
+        )
         self._clock = clock
         self.writer = Writer(self._connect, clock, emit, self._changed)
         try:
@@ -55,7 +57,7 @@ class Ledger:
         self.reads.close()
         self.writer.close()
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

@@ -28,7 +28,9 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
 
     Raises: LedgerForeign if the file belongs to another program or to a newer Millrace; it is left untouched.
     """
-    application, version = (int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version"))
+    application, version = (
+        int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+    )
     tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     check_identity(application, version, empty=not tables)
     if version == VERSION:
@@ -48,8 +50,10 @@ def check_identity(application: int, version: int, *, empty: bool) -> None:
         msg = "this database belongs to another program; point [database] url at a file of Millrace's own"
         raise LedgerForeign(msg)
     if version > VERSION:
-        msg = f"this ledger has version {version}, written by a newer Millrace; this one knows {VERSION}. Install the newer version again"
-        raise LedgerForeign(msg)
+        raise LedgerForeign(
+            f"this ledger has version {version}, written by a newer Millrace; this one knows {VERSION}: "
+            "install the newer version again"
+        )
 
 
 def _create(database: APSWDatabase, now_ms: int) -> None:

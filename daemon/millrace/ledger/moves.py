@@ -48,30 +48,54 @@ class Moves:
 
     def claim(self, queue: str, slots: int) -> Ticket[list[Claim]]:
         """Claim up to `slots` jobs of a queue; see `claim.claim`."""
-        return self._writer.submit(lambda tx: claim.claim(tx, queue, slots, self.daemon, self.weights), reads_counts=True)
+        return self._writer.submit(
+            lambda tx: claim.claim(tx, queue, slots, self.daemon, self.weights), reads_counts=True
+        )
 
     def finish(self, held: Claim, end: End) -> Ticket[Status]:
         """End an attempt; see `finish.finish`."""
         return self._writer.submit(lambda tx: finish.finish(tx, held, end, self.daemon))
 
     def succeed(
-        self, held: Claim, result: str | None, *, duration_s: float, facts: dict[str, Any] | None = None, follow: Sequence[NewJob] = ()
+        self,
+        held: Claim,
+        result: str | None,
+        *,
+        duration_s: float,
+        facts: dict[str, Any] | None = None,
+        follow: Sequence[NewJob] = (),
     ) -> Ticket[Status]:
         """The job is done; `result` is JSON text, `follow` are the jobs that it makes possible."""
         return self.finish(held, End("succeed", duration_s, result=result, facts=facts, follow=follow))
 
     def retry(
-        self, held: Claim, error: JobError, *, due_at: int, duration_s: float, crashed: bool = False, facts: dict[str, Any] | None = None
+        self,
+        held: Claim,
+        error: JobError,
+        *,
+        due_at: int,
+        duration_s: float,
+        crashed: bool = False,
+        facts: dict[str, Any] | None = None,
     ) -> Ticket[Status]:
         """The attempt failed; the job waits until `due_at` for the next. Costs a failure."""
         end = End("retry", duration_s, error=error, reason="backoff", due_at=due_at, crashed=crashed, facts=facts)
         return self.finish(held, end)
 
     def give_up(
-        self, held: Claim, error: JobError, *, duration_s: float, cause: str, crashed: bool = False, facts: dict[str, Any] | None = None
+        self,
+        held: Claim,
+        error: JobError,
+        *,
+        duration_s: float,
+        cause: str,
+        crashed: bool = False,
+        facts: dict[str, Any] | None = None,
     ) -> Ticket[Status]:
         """The job goes to the dead letters; `cause` says why it is not tried again."""
-        return self.finish(held, End("give_up", duration_s, error=error, crashed=crashed, facts={"cause": cause, **(facts or {})}))
+        return self.finish(
+            held, End("give_up", duration_s, error=error, crashed=crashed, facts={"cause": cause, **(facts or {})})
+        )
 
     def park(
         self, held: Claim, reason: str, *, due_at: int | None, duration_s: float, facts: dict[str, Any] | None = None
@@ -79,7 +103,9 @@ class Moves:
         """The job waits without cost, until `due_at` or until it is promoted."""
         return self.finish(held, End("park", duration_s, reason=reason, due_at=due_at, facts=facts))
 
-    def release(self, held: Claim, why: str, *, duration_s: float, facts: dict[str, Any] | None = None) -> Ticket[Status]:
+    def release(
+        self, held: Claim, why: str, *, duration_s: float, facts: dict[str, Any] | None = None
+    ) -> Ticket[Status]:
         """The job goes back to its place in the queue, without cost."""
         return self.finish(held, End("release", duration_s, facts={"why": why, **(facts or {})}))
 
@@ -99,7 +125,7 @@ class Moves:
         """Decide that a dead job stays undone."""
         return self._writer.submit(lambda tx: control.move(tx, "discard", job_id, actor, reason=reason))
 
-    def move(self, name: str, job_id: str, *, actor: str, **given: Any) -> Ticket[Status]:  # noqa: ANN401 - see control.move
+    def move(self, name: str, job_id: str, *, actor: str, **given: Any) -> Ticket[Status]:
         """Make another move of the table (hold, promote, abandon, answer); see `control.move`."""
         return self._writer.submit(lambda tx: control.move(tx, name, job_id, actor, **given))
 

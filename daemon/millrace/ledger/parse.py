@@ -26,7 +26,9 @@ def as_job(row: tuple[Any, ...]) -> JobRow:
 def as_attempt(row: tuple[Any, ...]) -> AttemptRow:
     """Return the attempt of a database row."""
     attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts = row
-    return AttemptRow(attempt, outcome, daemon, started_at, ended_at, _seconds(duration_ms), _error(error), _facts(facts))
+    return AttemptRow(
+        attempt, outcome, daemon, started_at, ended_at, _seconds(duration_ms), _error(error), _facts(facts)
+    )
 
 
 def as_event(row: tuple[Any, ...]) -> EventRow:

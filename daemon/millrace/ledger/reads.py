@@ -116,7 +116,7 @@ class Reads:
             given["id >= ?"] = f"{wanted.since >> 16:08x}-{wanted.since & 0xFFFF:04x}"
         of_status, index = self._of_status(wanted.status)
         where = " AND ".join([*of_status, *given]) or "TRUE"
-        sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"
+        sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
         rows = self._rows(sql, (*given.values(), wanted.limit + 1))
         jobs = [as_job(row) for row in rows[: wanted.limit]]
         return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
@@ -152,7 +152,9 @@ class Reads:
 
     def depth(self, queue: str) -> int:
         """Return how many jobs of a queue are open: waiting, queued or running."""
-        return int(self._rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0])
+        return int(
+            self._rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0]
+        )
 
     def _oldest(self, queue: str) -> int | None:
         """Return since when the oldest job is queued: the first of each lane and priority, so no scan of the backlog."""
@@ -182,7 +184,10 @@ class Reads:
 
     def held_tasks(self, reason: str) -> list[str]:
         """Return the tasks of which jobs wait for a reason. Served by job_waiting."""
-        return [row[0] for row in self._rows("SELECT DISTINCT task FROM job WHERE status = 'waiting' AND reason = ?", (reason,))]
+        return [
+            row[0]
+            for row in self._rows("SELECT DISTINCT task FROM job WHERE status = 'waiting' AND reason = ?", (reason,))
+        ]
 
     def balance(self, *, count_rows: bool) -> Balance:
         """
@@ -205,7 +210,9 @@ class Reads:
 
     def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
         counts: dict[tuple[str, str, str], dict[str, int]] = {}
-        for queue, client, task, status, count in self._rows("SELECT queue, client, task, status, count(*) FROM job GROUP BY 1, 2, 3, 4"):
+        for queue, client, task, status, count in self._rows(
+            "SELECT queue, client, task, status, count(*) FROM job GROUP BY 1, 2, 3, 4"
+        ):
             counts.setdefault((queue, client, task), {})[status] = count
         return counts
 
@@ -241,7 +248,11 @@ class Reads:
 
 def _balance(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]] | None) -> Balance:
     by_status = {status.value: sum(getattr(tally, status) for tally in tallies) for status in Status}
-    details = [f"{t.queue}/{t.client}/{t.task}: accepted and accounted for differ by {t.difference}" for t in tallies if t.difference]
+    details = [
+        f"{t.queue}/{t.client}/{t.task}: accepted and accounted for differ by {t.difference}"
+        for t in tallies
+        if t.difference
+    ]
     difference = sum(abs(tally.difference) for tally in tallies)
     if rows is not None:
         found = _against_rows(tallies, dict(rows))

@@ -58,8 +58,17 @@ def take_back(tx: Transaction, daemon: str, thread_queues: Collection[str], limi
         finished_at = tx.now_ms if cancel_by else None
         tx.run(_TAKE_BACK, (to.value, finished_at, int(queue in thread_queues), job_id, attempt))
         facts = {"why": "daemon died", "taken_back_by": daemon}
-        tx.run(_HISTORY, (job_id, attempt, "stopped" if cancel_by else "lost", owner, started_at, tx.now_ms, dump(facts)))
-        record(tx, job_id, "stop" if cancel_by else "release", "daemon", reason="daemon died", facts={"attempt": attempt, **facts})
+        tx.run(
+            _HISTORY, (job_id, attempt, "stopped" if cancel_by else "lost", owner, started_at, tx.now_ms, dump(facts))
+        )
+        record(
+            tx,
+            job_id,
+            "stop" if cancel_by else "release",
+            "daemon",
+            reason="daemon died",
+            facts={"attempt": attempt, **facts},
+        )
         tx.moved((queue, client, task), Status.RUNNING, to)
         released, stopped = released + (not cancel_by), stopped + bool(cancel_by)
         if not cancel_by:

@@ -19,8 +19,10 @@ class Source:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NewJob:
+FROM_API: Final = Source("api")
+
+
+class NewJob(NamedTuple):
     """
     A job to accept. The payload is canonical JSON that was checked against its task.
 
@@ -41,7 +43,7 @@ class NewJob:
     due_at: int | None = None
     key: str | None = None
     max_attempts: int = 1
-    source: Source = Source("api")
+    source: Source = FROM_API
     run_id: str | None = None
     stage: str | None = None
     record: str | None = None
@@ -126,7 +128,13 @@ class EventRow:
 
     def as_json(self) -> dict[str, Any]:
         """Return the event as `jobs show` gives it."""
-        return {"at": rfc3339(self.at), "event": self.event, "reason": self.reason, "actor": self.actor, "facts": self.facts}
+        return {
+            "at": rfc3339(self.at),
+            "event": self.event,
+            "reason": self.reason,
+            "actor": self.actor,
+            "facts": self.facts,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +292,13 @@ class Balance:
 
     def as_json(self) -> dict[str, Any]:
         """Return the balance as `/health` and `doctor` give it."""
-        return {"accepted": self.accepted, **self.by_status, "pruned": self.pruned, "difference": self.difference, "details": self.details}
+        return {
+            "accepted": self.accepted,
+            **self.by_status,
+            "pruned": self.pruned,
+            "difference": self.difference,
+            "details": self.details,
+        }
 
 
 @dataclass(frozen=True, slots=True)

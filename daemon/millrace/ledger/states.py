@@ -23,7 +23,19 @@ class Status(StrEnum):
 FINAL: Final = frozenset({Status.SUCCEEDED, Status.DEAD, Status.CANCELLED})
 
 # Reasons of a waiting job; `breaker` and `rate` carry the name of the service behind a colon.
-REASONS: Final = ("due", "upstream", "backoff", "breaker", "rate", "limit", "paused", "unknown_task", "payload", "answer", "doubt")
+REASONS: Final = (
+    "due",
+    "upstream",
+    "backoff",
+    "breaker",
+    "rate",
+    "limit",
+    "paused",
+    "unknown_task",
+    "payload",
+    "answer",
+    "doubt",
+)
 
 S = Status
 MOVES: Final[dict[str, tuple[frozenset[Status], Status]]] = {

@@ -1,6 +1,4 @@
-"""
-What the units of a batch see of the open transaction: statements, the time of the batch, and the counts they change.
-"""
+"""What the units of a batch see of the open transaction: statements, its time, and the counts they change."""
 
 from __future__ import annotations
 
@@ -21,7 +19,7 @@ _OPEN: Final = tuple(_PLACE[status] for status in (Status.WAITING, Status.QUEUED
 
 _TALLY: Final = f"""  -- add the batch's changes to the conservation counters
 INSERT INTO tally (queue, client, task, {", ".join(_COLUMNS)}) VALUES (?, ?, ?, {", ".join("?" * len(_COLUMNS))})
-ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)}"""
+ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for name in _COLUMNS)}"""  # noqa: S608
 
 _LANE: Final = """  -- add the batch's changes to the lane; one that had been idle does not get its unused past back
 INSERT INTO lane (queue, client, vtime, waiting, queued, running) VALUES (?1, ?2, coalesce(
@@ -32,7 +30,7 @@ ON CONFLICT DO UPDATE SET
 
 
 class Changes:
-    """What others in this process, or the daemon in another, want to know after the commit. A false alarm is harmless."""
+    """What others, here or in the daemon, want to know after the commit. A false alarm is harmless."""
 
     __slots__ = ("cancels", "due", "queued")
 

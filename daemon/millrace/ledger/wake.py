@@ -6,24 +6,27 @@ and may be lost; the daemon also looks at the ledger's data version, so that a p
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-SOCKET_NAME = "wake.sock"
+SOCKET_NAME: Final = "wake.sock"
 
 
 def poke(state: Path) -> bool:
     """Wake the daemon that serves a state folder; return whether one listens."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender:
-        try:
-            sender.sendto(b"!", _address(state))
-        except BlockingIOError:
-            return True  # its buffer is full of pokes already
-        except OSError:
-            return False  # nobody listens: the daemon will see the rows when it starts
+    try:
+        with _address(state) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(0)
+            sender.sendto(b"!", address)
+    except BlockingIOError:
+        return True  # its buffer is full of pokes already
+    except OSError:
+        return False  # nobody listens: the daemon will see the rows when it starts
     return True
 
 
@@ -32,10 +35,10 @@ class Listener:
 
     def __init__(self, state: Path) -> None:
         self._path = state / SOCKET_NAME
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()  # left by a daemon that died; the lock says that none lives
+        self._path.unlink(missing_ok=True)  # left by a daemon that died; the lock says that none lives
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(_address(state))
+        with _address(state) as address:
+            self._socket.bind(address)
         self._path.chmod(0o600)
 
     def wait(self, timeout_s: float) -> bool:
@@ -43,7 +46,7 @@ class Listener:
         self._socket.settimeout(timeout_s)
         try:
             self._socket.recv(16)
-            self._socket.setblocking(False)
+            self._socket.settimeout(0)
             while True:
                 self._socket.recv(16)
         except TimeoutError:
@@ -54,10 +57,14 @@ class Listener:
     def close(self) -> None:
         """Stop listening."""
         self._socket.close()
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
 
-def _address(state: Path) -> str:
-    """Return the socket's address; through /proc where the path is longer than the 107 bytes that an address may have."""
-    return str(state / SOCKET_NAME)
+@contextlib.contextmanager
+def _address(state: Path) -> Iterator[str]:
+    """Give the socket's address through a descriptor of its folder: a path may be longer than the 107 bytes of one."""
+    folder = os.open(state, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{folder}/{SOCKET_NAME}"
+    finally:
+        os.close(folder)

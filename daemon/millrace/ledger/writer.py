@@ -53,6 +53,7 @@ class Writer:
         self._closed = False
         self._ended = False
         self.failed: Exception | None = None
+        self.locked = False  # another process has the write lock, for longer than a moment
         self._ready: Ticket[None] = Ticket()
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
 
@@ -153,8 +154,10 @@ class Writer:
             except apsw.BusyError:
                 # The busy handler has waited for seconds already. Nothing is lost by waiting on: callers that cannot
                 # wait so long have limits of their own.
+                self.locked = True
                 self._emit(LedgerLocked(round(self._clock.monotonic() - began, 1)))
             else:
+                self.locked = False
                 return
 
     @staticmethod
@@ -211,7 +214,7 @@ class Writer:
                 work.ticket.settle(None, self._refusal())
 
 
-class _Fatal(Exception):  # noqa: N818 - never leaves this module
+class _Fatal(Exception):
     """The connection cannot be trusted any more."""
 
     def __init__(self, cause: Exception, place: int) -> None:

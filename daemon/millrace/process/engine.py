@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 from typing import TYPE_CHECKING, Final
 
 import psutil
@@ -26,13 +27,12 @@ from millrace.runner.policy import RunPolicy
 from millrace.runner.running import Running
 
 if TYPE_CHECKING:
-    import threading
-
     from millrace.clock import Clock
     from millrace.config.load import Site
     from millrace.events import Emit
 
 LOOK_S: Final = 0.05
+HUNG_S: Final = 20.0
 MOST_LOAD: Final = 4.0  # load average per core above which pools do not grow
 MOST_MEMORY: Final = 90.0  # percent
 
@@ -47,6 +47,7 @@ class Engine:
     def __init__(self, site: Site, *, clock: Clock, emit: Emit) -> None:
         self._clock = clock
         self._emit = emit
+        self._never = threading.Event()
         settings, places = site.settings, site.places
         self.daemon = new_id(clock.now_ms())
         self.registry = load_jobs(places.root, places.jobs, queues=settings.queues)
@@ -93,13 +94,17 @@ class Engine:
     def start(self) -> None:
         """Begin to claim and run."""
         promote_what_fits(self.ledger, self._kit)
-        self.upkeep.start()
         for pool in self._pools:
             pool.start()
+        self.upkeep.start()  # last: it would take a pool that has not started for one that has died
 
     def states(self) -> list[PoolState]:
         """Return the pools at this moment."""
         return [pool.state() for pool in self._pools]
+
+    def progressing(self) -> bool:
+        """Return whether upkeep makes its turns, or waits for a lock that another process holds."""
+        return self.ledger.writer.alive and (self.ledger.writer.locked or max(self.upkeep.ages().values()) < HUNG_S)
 
     def drain(self, drain_s: float, hurry: threading.Event) -> int:
         """
@@ -113,7 +118,7 @@ class Engine:
             self._clock.wait(hurry, LOOK_S)
         return released + self.running.interrupt_all("shutdown")
 
-    def stop(self, grace_s: float, never: threading.Event) -> list[str]:
+    def stop(self, grace_s: float) -> list[str]:
         """
         Wait for interrupted attempts to be recorded, hand back what still runs in threads, close everything.
 
@@ -121,7 +126,7 @@ class Engine:
         """
         until = self._clock.monotonic() + grace_s
         while self.running.jobs() and self._clock.monotonic() < until:
-            self._clock.wait(never, LOOK_S)
+            self._clock.wait(self._never, LOOK_S)
         left = self.running.jobs()
         for live in left:
             self.moves.release(live.held, "shutdown", duration_s=0.0, facts={"thread": "did not end"})
@@ -136,7 +141,9 @@ class Engine:
         """Sign in, end what a dead daemon left behind, and only then take its attempts back."""
         now = self._clock.now_ms()
         reads = self.ledger.reads
-        self.moves.sign_in(DaemonRow(self.daemon, os.getpid(), socket.gethostname(), __version__, now, now, None)).wait()
+        self.moves.sign_in(
+            DaemonRow(self.daemon, os.getpid(), socket.gethostname(), __version__, now, now, None)
+        ).wait()
         recorded = reads.children()
         killed = kill_leftovers(recorded, reads.ledger_id(), self._clock)
         for child in recorded:

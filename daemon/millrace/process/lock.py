@@ -39,7 +39,8 @@ class Lock:
             pid = holder(ledger)
             who = f"pid {pid}" if pid else "another process"
             raise AlreadyRunning(
-                f"a daemon already serves {ledger} ({who}): stop that one first, or give this one a state folder of its own"
+                f"a daemon already serves {ledger} ({who}): "
+                "stop that one first, or give this one a state folder of its own"
             ) from None
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)

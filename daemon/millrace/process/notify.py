@@ -28,5 +28,8 @@ class Supervisor:
             return
         text = "\n".join(f"{name}={value}" for name, value in facts.items())
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender, contextlib.suppress(OSError):
+        with (
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
+            contextlib.suppress(OSError),
+        ):
             sender.sendto(text.encode(), address)

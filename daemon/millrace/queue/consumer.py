@@ -47,7 +47,7 @@ def make_huey(
         run(huey.storage.claims.pop(key))
 
     task = huey.task(name="run_claim")(run_claim)
-    huey.serializer = ClaimSerializer(huey._registry.task_to_string(task.task_class))
+    huey.serializer = ClaimSerializer(huey._registry.task_to_string(task.task_class))  # noqa: SLF001 - pinned by a test
     return huey
 
 

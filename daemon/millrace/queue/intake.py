@@ -37,7 +37,16 @@ class Intake:
     """
 
     def __init__(
-        self, queue: str, kind: Kind, *, workers: int, max_workers: int, moves: Moves, running: Running, clock: Clock, roomy: Callable[[], bool]
+        self,
+        queue: str,
+        kind: Kind,
+        *,
+        workers: int,
+        max_workers: int,
+        moves: Moves,
+        running: Running,
+        clock: Clock,
+        roomy: Callable[[], bool],
     ) -> None:
         self.queue = queue
         self.kind = kind

@@ -43,7 +43,14 @@ class Pool:
     """Runs the jobs of one queue."""
 
     def __init__(
-        self, queue: str, settings: QueueSettings, kit: Kit, running: Running, submitter: Submitter, reads: Reads, roomy: Callable[[], bool]
+        self,
+        queue: str,
+        settings: QueueSettings,
+        kit: Kit,
+        running: Running,
+        submitter: Submitter,
+        reads: Reads,
+        roomy: Callable[[], bool],
     ) -> None:
         self._kit = kit
         self._running = running
@@ -72,7 +79,14 @@ class Pool:
         """Return the pool at this moment."""
         intake = self.intake
         return PoolState(
-            intake.queue, intake.kind, intake.workers, intake.max_workers, intake.limit, intake.busy, intake.stuck, self._consumer.alive()
+            intake.queue,
+            intake.kind,
+            intake.workers,
+            intake.max_workers,
+            intake.limit,
+            intake.busy,
+            intake.stuck,
+            self._consumer.alive(),
         )
 
     def tend(self) -> None:
@@ -102,7 +116,9 @@ class Pool:
 
     def _submit(self, task: str, payload: Any, priority: int) -> None:
         queue = self.intake.queue
-        self._submitter.submit(Submission(task, payload=payload, queue=queue, priority=priority, source=Source("api", "huey")))
+        self._submitter.submit(
+            Submission(task, payload=payload, queue=queue, priority=priority, source=Source("api", "huey"))
+        )
 
     def _replace_stuck(self) -> None:
         stuck = [live for live in self._running.stuck() if live.queue == self.intake.queue]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from millrace.define.load import load_jobs
 from millrace.events import JobFileBroken, ignore
@@ -35,7 +35,7 @@ class OpenSite:
         self.ledger.on_change.append(self._wake)
         self.submitter = Submitter(self.registry, settings, self.ledger.moves, self.ledger.reads, emit=emit)
 
-    def __enter__(self) -> OpenSite:
+    def __enter__(self) -> Self:
         """Return itself."""
         return self
 

@@ -54,7 +54,9 @@ class LedgerStorage(BaseStorage):
 
     blocking = True
 
-    def __init__(self, name: str, *, intake: Intake, submit: Callable[[str, Any, int], None], depth: Callable[[], int]) -> None:
+    def __init__(
+        self, name: str, *, intake: Intake, submit: Callable[[str, Any, int], None], depth: Callable[[], int]
+    ) -> None:
         super().__init__(name)
         self.claims: dict[str, Claim] = {}
         self._intake = intake
@@ -125,7 +127,9 @@ class LedgerStorage(BaseStorage):
         return {}
 
     def _refuse(self, *_args: object, **_kwargs: object) -> NoReturn:
-        raise NotImplementedError("the ledger keeps this itself: there is no second truth about a job in Huey's storage")
+        raise NotImplementedError(
+            "the ledger keeps this itself: there is no second truth about a job in Huey's storage"
+        )
 
     add_to_schedule = put_data = put_if_empty = incr = delete_counter = _refuse
     flush_queue = flush_schedule = flush_results = flush_all = wait_result = _refuse

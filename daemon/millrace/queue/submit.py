@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.accept import Accepted
-from millrace.ledger.rows import DEFAULT_CLIENT, NewJob, Source
+from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -27,8 +26,7 @@ MAX_KEY: Final = 255
 FULL_RETRY_S: Final = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
+class Submission(NamedTuple):
     """
     A request for a job. The payload comes in one of three forms: JSON text, a parsed value, or words of a command line.
 
@@ -55,7 +53,7 @@ class Submission:
     priority: int = 0
     due_at: int | None = None
     key: str | None = None
-    source: Source = Source("api")
+    source: Source = FROM_API
     correlation_id: str = ""
 
 
@@ -79,7 +77,7 @@ class Submitter:
         return self.hand_in(wanted).wait()[0]
 
     def hand_in(self, wanted: Submission) -> Ticket[list[Accepted]]:
-        """Check a submission and hand it to the writer; the ticket carries one `Accepted`. Raises what the checks raise."""
+        """Check a submission and hand it to the writer; the ticket carries one `Accepted`."""
         try:
             job = self.prepare(wanted)
             self._check_room(job.queue)
@@ -126,7 +124,9 @@ class Submitter:
             known = did_you_mean(queue, self._settings.queues)
             raise UnknownTask(f'no queue "{queue}" in config.toml.{known}', field="queue")
         if client not in self._clients:
-            raise UnknownTask(f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client")
+            raise UnknownTask(
+                f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client"
+            )
         _check_bounds(wanted)
         retries = self._settings.defaults.retries if task.policy.retries is None else task.policy.retries
         return NewJob(
@@ -161,7 +161,7 @@ class Submitter:
         open_jobs = self._reads.depth(queue)
         if open_jobs + more > bound:
             raise Overloaded(
-                f'queue "{queue}" holds {open_jobs} open jobs and takes {bound} ([queues.{queue}] max_backlog): try again later',
+                f'queue "{queue}" has {open_jobs} open jobs, its max_backlog is {bound}: try again later',
                 retry_after_s=FULL_RETRY_S,
             )
 
@@ -170,7 +170,9 @@ class Submitter:
         for place, item in enumerate(chunk.verdicts):
             if isinstance(item, NewJob) and item.key is not None:
                 chunk.keyed[place] = self._moves.accept([item])
-        chunk.plain = [place for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob) and item.key is None]
+        chunk.plain = [
+            place for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob) and item.key is None
+        ]
         jobs = [chunk.verdicts[place] for place in chunk.plain]
         for queue in {job.queue for job in jobs if isinstance(job, NewJob)}:
             self._check_room(queue, len(jobs))

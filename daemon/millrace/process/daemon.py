@@ -1,0 +1,110 @@
+"""The daemon: wires the rooms, starts and stops them in order, and answers signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Final
+
+from millrace import __version__
+from millrace.errors import MillraceError
+from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping
+from millrace.process.engine import Engine
+from millrace.process.face import Face
+from millrace.process.lock import Lock
+from millrace.process.notify import Supervisor
+
+if TYPE_CHECKING:
+    from millrace.clock import Clock
+    from millrace.config.load import Site
+    from millrace.observe.bus import Bus
+
+LOOK_S: Final = 1.0
+# Half a millisecond instead of five: the writer asks for the interpreter's lock at every statement, and a job that
+# computes in a thread would make it wait this long each time.
+SWITCH_S: Final = 0.0005
+STOP_MARGIN_S: Final = 5.0
+
+
+class Daemon:
+    """
+    One daemon, from its start to its end.
+
+    Args:
+        site: The validated settings.
+        bus: Where events go; metrics subscribe to it here.
+    """
+
+    def __init__(self, site: Site, *, clock: Clock, bus: Bus) -> None:
+        self._site = site
+        self._clock = clock
+        self._bus = bus
+        self._stop = threading.Event()
+        self._hurry = threading.Event()
+        self._manager = Supervisor()
+
+    def run(self) -> int:
+        """
+        Serve until a signal says stop, or until a part fails that cannot be done without.
+
+        Returns: The exit code: 0 after a stop in order, 1 after a failure.
+        Raises: AlreadyRunning, LedgerForeign, SettingsError and others, before anything has begun.
+        """
+        began = self._clock.monotonic()
+        sys.setswitchinterval(SWITCH_S)
+        lock = Lock(self._site.places.ledger)
+        try:
+            self._listen_to_signals()
+            engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
+            face = Face(self._site, engine, clock=self._clock, bus=self._bus)
+            try:
+                face.start()
+                engine.start()
+                took_s = round(self._clock.monotonic() - began, 3)
+                self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
+                self._manager.tell(READY=1, STATUS=f"serving {self._site.places.root}")
+                failed = self._serve(engine)
+            finally:
+                self._wind_down(engine, face)
+        finally:
+            lock.release()
+        return int(failed)
+
+    def _serve(self, engine: Engine) -> bool:
+        """Wait for the end; return whether it is a failure."""
+        pause_s = min(LOOK_S, (self._manager.watchdog_s or LOOK_S * 3) / 3)
+        while not self._clock.wait(self._stop, pause_s):
+            if not engine.ledger.writer.alive:
+                reason = engine.ledger.writer.failed or "its thread has ended"
+                self._bus.emit(DaemonFailed("ledger", str(reason)))
+                return True
+            if engine.progressing():
+                self._manager.tell(WATCHDOG=1)
+        return False
+
+    def _wind_down(self, engine: Engine, face: Face) -> None:
+        defaults = self._site.settings.defaults
+        bound_s = defaults.drain + defaults.grace + STOP_MARGIN_S
+        self._manager.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round(bound_s * 1_000_000))
+        self._bus.emit(DaemonStopping("signal" if self._stop.is_set() else "failure", defaults.drain))
+        if not engine.ledger.writer.alive:
+            self._hurry.set()  # nothing can be recorded any more: the next start takes the attempts back
+        released = engine.drain(defaults.drain, self._hurry)
+        face.stop()
+        left = engine.stop(defaults.grace + 1.0)
+        self._bus.emit(DaemonStopped(released))
+        if left:
+            # A thread cannot be ended; it must not hold the process, and its job is on its queue again.
+            sys.stderr.flush()
+            os._exit(0)
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._asked_to_stop)
+
+    def _asked_to_stop(self, _number: int, _frame: object) -> None:
+        if self._stop.is_set():
+            self._hurry.set()  # a second TERM: now
+        self._stop.set()

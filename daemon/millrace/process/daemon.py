@@ -9,7 +9,6 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
-from millrace.errors import MillraceError
 from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping
 from millrace.process.engine import Engine
 from millrace.process.face import Face
@@ -62,6 +61,7 @@ class Daemon:
             try:
                 face.start()
                 engine.start()
+                face.accept()
                 took_s = round(self._clock.monotonic() - began, 3)
                 self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
                 self._manager.tell(READY=1, STATUS=f"serving {self._site.places.root}")
@@ -91,14 +91,11 @@ class Daemon:
         self._bus.emit(DaemonStopping("signal" if self._stop.is_set() else "failure", defaults.drain))
         if not engine.ledger.writer.alive:
             self._hurry.set()  # nothing can be recorded any more: the next start takes the attempts back
+        face.refuse()
         released = engine.drain(defaults.drain, self._hurry)
         face.stop()
-        left = engine.stop(defaults.grace + 1.0)
+        engine.stop(defaults.grace + STOP_MARGIN_S)
         self._bus.emit(DaemonStopped(released))
-        if left:
-            # A thread cannot be ended; it must not hold the process, and its job is on its queue again.
-            sys.stderr.flush()
-            os._exit(0)
 
     def _listen_to_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

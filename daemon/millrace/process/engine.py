@@ -86,7 +86,15 @@ class Engine:
             settings_of=settings.for_client,
         )
         self._pools = [
-            Pool(name, queue, self._kit, self.running, self.submitter, self.ledger.reads, _roomy)
+            Pool(
+                name,
+                settings=queue,
+                kit=self._kit,
+                running=self.running,
+                submitter=self.submitter,
+                reads=self.ledger.reads,
+                roomy=_roomy,
+            )
             for name, queue in settings.queues.items()
         ]
         self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
@@ -118,24 +126,22 @@ class Engine:
             self._clock.wait(hurry, LOOK_S)
         return released + self.running.interrupt_all("shutdown")
 
-    def stop(self, grace_s: float) -> list[str]:
+    def stop(self, grace_s: float) -> None:
         """
-        Wait for interrupted attempts to be recorded, hand back what still runs in threads, close everything.
+        Wait `grace_s` seconds at most for interrupted attempts to be recorded, then close everything.
 
-        Returns: The ids of jobs whose threads did not end; they end with the process, and their jobs are queued again.
+        A thread that does not end by then ends with the process, and its job is queued again.
         """
         until = self._clock.monotonic() + grace_s
         while self.running.jobs() and self._clock.monotonic() < until:
             self._clock.wait(self._never, LOOK_S)
-        left = self.running.jobs()
-        for live in left:
+        for live in self.running.jobs():
             self.moves.release(live.held, "shutdown", duration_s=0.0, facts={"thread": "did not end"})
         self.upkeep.stop()
         self.children.close()
         self._listener.close()
         self.moves.beat(stopped=True)
         self.ledger.close()
-        return [live.job_id for live in left]
 
     def _take_over(self, thread_queues: set[str]) -> None:
         """Sign in, end what a dead daemon left behind, and only then take its attempts back."""

@@ -45,6 +45,7 @@ class Pool:
     def __init__(
         self,
         queue: str,
+        *,
         settings: QueueSettings,
         kit: Kit,
         running: Running,
@@ -57,6 +58,7 @@ class Pool:
         self._submitter = submitter
         self._told: set[tuple[str, int]] = set()
         self._stopping = False
+        self._told_limit = settings.workers
         self.intake = Intake(
             queue,
             settings.kind,
@@ -96,6 +98,10 @@ class Pool:
         self._consumer.check_worker_health()
         self._replace_stuck()
         self._shrink()
+        if self.intake.limit != self._told_limit:
+            why = "backlog" if self.intake.limit > self._told_limit else "calm"
+            self._told_limit = self.intake.limit
+            self._kit.emit(PoolResized(self.intake.queue, self.intake.limit, why))
 
     def stop_claiming(self) -> int:
         """Claim no more, hand back what was not started; return how many that were."""
@@ -139,4 +145,3 @@ class Pool:
         elif now - intake.calm_since > CALM_S:
             intake.set_limit(max(intake.workers, intake.limit // 2))
             intake.calm_since = now
-            self._kit.emit(PoolResized(intake.queue, intake.limit, "calm"))

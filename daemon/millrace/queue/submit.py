@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
-from millrace.ledger.accept import Accepted
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
 
 if TYPE_CHECKING:
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
     from millrace.define.task import Task
     from millrace.events import Emit
+    from millrace.ledger.accept import Accepted
     from millrace.ledger.moves import Moves
     from millrace.ledger.reads import Reads
     from millrace.ledger.ticket import Ticket

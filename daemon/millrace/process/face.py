@@ -1,0 +1,90 @@
+"""What the daemon shows of itself: health, metrics, the HTTP interface, and the conservation proof behind them."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+from millrace import __version__
+from millrace.observe.conservation import ConservationCheck
+from millrace.observe.facts import Facts
+from millrace.observe.health import Health
+from millrace.observe.metrics import Metrics
+from millrace.web.app import create_app
+from millrace.web.house import House
+from millrace.web.server import WebServer
+
+if TYPE_CHECKING:
+    from millrace.clock import Clock
+    from millrace.config.load import Site
+    from millrace.observe.bus import Bus
+    from millrace.process.engine import Engine
+
+PROOF_EVERY_S: Final = 300.0  # the rows are read by a thread of its own: a million of them take a while
+STOP_S: Final = 3.0
+
+
+class Face:
+    """The observers of one engine."""
+
+    def __init__(self, site: Site, engine: Engine, *, clock: Clock, bus: Bus) -> None:
+        self._clock = clock
+        self._end = threading.Event()
+        self._accepting = False
+        settings = site.settings
+        self._conservation = ConservationCheck(engine.ledger.reads, clock=clock, emit=bus.emit)
+        facts = Facts(
+            ledger=site.places.ledger,
+            reads=engine.ledger.reads,
+            writer_alive=lambda: engine.ledger.writer.alive,
+            pools=engine.states,
+            ages=engine.upkeep.ages,
+            accepting=lambda: self._accepting,
+            registry=engine.registry,
+            settings=settings,
+            conservation=self._conservation,
+            clock=clock,
+        )
+        metrics = Metrics(version=__version__)
+        metrics.watch(facts)
+        bus.add(metrics)
+        house = House(
+            submitter=engine.submitter,
+            moves=engine.moves,
+            reads=engine.ledger.reads,
+            registry=engine.registry,
+            settings=settings,
+            health=Health(facts),
+            metrics=metrics,
+            clock=clock,
+            emit=bus.emit,
+            state=site.places.state,
+        )
+        host, port = site.places.listen
+        self._server = WebServer(create_app(house), host, port)
+        self._proof = threading.Thread(target=self._prove, name="millrace-proof", daemon=True)
+
+    def start(self) -> None:
+        """Listen. Raises SettingsError if the address is taken."""
+        self._server.start()
+        self._proof.start()
+
+    def accept(self) -> None:
+        """Tell that the daemon takes work from now on."""
+        self._accepting = True
+
+    def refuse(self) -> None:
+        """Tell that the daemon takes no more work, while it still answers."""
+        self._accepting = False
+
+    def stop(self) -> None:
+        """Answer nothing any more."""
+        self._end.set()
+        self._server.stop(STOP_S)
+        self._proof.join(STOP_S)
+
+    def _prove(self) -> None:
+        while True:
+            self._conservation.refresh()
+            if self._clock.wait(self._end, PROOF_EVERY_S):
+                return

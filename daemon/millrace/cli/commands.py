@@ -1,0 +1,30 @@
+"""
+The command table: where each command stands and what it is for. `millrace --help` prints it without importing a single
+command, and a test holds the texts against the commands' own docstrings.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Entry(NamedTuple):
+    """A command: its module in this package, the name of the command in it, and its line in the help."""
+
+    module: str
+    name: str
+    help: str
+
+
+COMMANDS: Final[dict[str, Entry]] = {
+    "init": Entry("init", "init", "Make a new site in a folder."),
+    "serve": Entry("serve", "serve", "Run the daemon in the foreground."),
+    "submit": Entry("submit", "submit", "Submit a job, or one for each line of a file."),
+    "tasks": Entry("tasks", "tasks", "What can be run: list, show."),
+    "jobs": Entry("jobs", "jobs", "What was asked for: list, show, retry, cancel, wait."),
+    "dead": Entry("dead", "dead", "The dead letters: list, show, retry, discard."),
+    "queues": Entry("queues", "queues", "The lanes: list, pause, resume."),
+    "status": Entry("status", "status", "One screen of health."),
+    "doctor": Entry("doctor", "doctor", "Examine the site and say how to repair what is wrong."),
+    "config": Entry("config", "config", "The settings: check, show."),
+}

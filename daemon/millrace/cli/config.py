@@ -1,0 +1,72 @@
+"""`millrace config`: the settings, whether they are valid and where each comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from millrace.cli.output import as_json, echo_json, plural
+from millrace.cli.session import Session, pass_session, tell_error
+from millrace.errors import SettingsError
+
+if TYPE_CHECKING:
+    from millrace.config.load import Site
+
+
+@click.group("config")
+def config() -> None:
+    """The settings: check, show."""
+
+
+@config.command("check")
+@as_json
+@pass_session
+def check(session: Session, *, as_json: bool) -> int:
+    r"""
+    Check config.toml and the environment, and name every problem.
+
+    \b
+    Exit: 0 valid; 78 not.
+    """
+    try:
+        site = session.site()
+    except SettingsError as error:
+        if as_json:
+            echo_json({"valid": False, "problems": str(error).splitlines()})
+        else:
+            tell_error(error)
+        return error.exit_code
+    if as_json:
+        echo_json({"valid": True, "problems": []})
+    else:
+        click.echo(f"{site.places.config or 'No config.toml, so the defaults hold'}: valid ({_summary(site)})")
+    return 0
+
+
+def _summary(site: Site) -> str:
+    return f"{plural(len(site.settings.queues), 'queue')}, {plural(len(site.settings.client_names()), 'client')}"
+
+
+@config.command("show")
+@click.option("--origin", is_flag=True, help="Say of each value where it comes from.")
+@as_json
+@pass_session
+def show(session: Session, *, origin: bool, as_json: bool) -> None:
+    r"""
+    Show the settings that hold now, as TOML.
+
+    \b
+    Exit: 0 shown; 78 bad configuration.
+    """
+    from millrace.cli.toml import leaves, toml
+
+    site = session.site()
+    tree: dict[str, Any] = site.settings.model_dump(mode="json", exclude_none=True)
+    if as_json:
+        origins = {
+            ".".join(path): {"value": value, "origin": site.origin(".".join(path))} for path, value in leaves(tree)
+        }
+        echo_json(origins if origin else tree)
+    else:
+        click.echo(toml(tree, site.origin if origin else None))

@@ -1,0 +1,73 @@
+"""`millrace doctor`: examines the site and says how to repair what is wrong."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from millrace.cli import checks
+from millrace.cli.output import as_json, colored, echo_json, plain
+from millrace.cli.session import Session, pass_session
+from millrace.errors import MillraceError
+from millrace.process.lock import holder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from millrace.cli.checks import Check, Level
+
+SICK = 1
+_NAME = 13
+
+
+@click.command("doctor")
+@as_json
+@pass_session
+def doctor(session: Session, *, as_json: bool) -> int:
+    r"""
+    Examine the site and say how to repair what is wrong.
+
+    Reads the whole ledger, which takes a while when it is large. Imports the job files.
+
+    \b
+    Exit: 0 nothing failed; 1 something did.
+    """
+    found = list(_examine(session))
+    worst = _worst(found)
+    if as_json:
+        echo_json({"status": worst, "checks": [check.as_json() for check in found]})
+    else:
+        click.echo(_text(found))
+    return SICK if worst == "fail" else 0
+
+
+def _examine(session: Session) -> Iterator[Check]:
+    yield from checks.check_settings(session)
+    yield from checks.check_jobs(session)
+    yield from checks.check_sqlite_version()
+    try:
+        places = session.places
+    except MillraceError:
+        return  # where the site is cannot be known; the first check has told why
+    pid = holder(places.ledger)
+    yield from checks.check_state(places)
+    yield from checks.check_disk(places)
+    yield from checks.check_ledger(session)
+    yield from checks.check_token(places)
+    yield from checks.check_listen(places, running=pid is not None)
+    yield from checks.check_daemon(session, pid)
+
+
+def _worst(found: Sequence[Check]) -> Level:
+    levels = {check.level for check in found}
+    return "fail" if "fail" in levels else "warn" if "warn" in levels else "ok"
+
+
+def _text(found: Sequence[Check]) -> str:
+    lines = []
+    for check in found:
+        lines.append(f"{colored(f'{check.level:<4}', check.level)}  {check.name:<{_NAME}} {plain(check.text)}")
+        if check.repair:
+            lines.append(f"{'':<{_NAME + 7}}→ {plain(check.repair)}")
+    return "\n".join(lines)

@@ -1,0 +1,132 @@
+"""The options that pick jobs, the same for every list, and the list itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from millrace.cli.output import as_json, echo_json, one_line
+from millrace.cli.session import tell
+from millrace.cli.table import Column, table, terminal_width
+from millrace.cli.times import Since, age, ago
+from millrace.ledger.rows import JobFilter
+from millrace.ledger.states import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import JobRow, Page
+
+F = TypeVar("F", bound="Callable[..., Any]")
+MOST: Final = 1000
+
+_JOBS: Final = (
+    Column("ID"),
+    Column("TASK", elastic=True),
+    Column("STATUS", colored=True),
+    Column("CREATED", right=True),
+    Column("QUEUE", optional=True),
+    Column("TOOK", right=True, optional=True),
+    Column("FAILURES", right=True, optional=True),
+    Column("CLIENT", optional=True),
+)
+_DEAD: Final = (
+    Column("ID"),
+    Column("TASK", elastic=True),
+    Column("DIED", right=True),
+    Column("ERROR", elastic=True),
+)
+
+
+def whose(command: F) -> F:
+    """Add the options that say whose jobs are meant."""
+    for option in (
+        click.option("--client", metavar="NAME", help="Only of this client."),
+        click.option("--queue", metavar="NAME", help="Only in this queue."),
+        click.option("--task", metavar="NAME", help="Only of this task."),
+    ):
+        command = option(command)
+    return command
+
+
+def paged(command: F) -> F:
+    """Add the options that bound a list."""
+    for option in (
+        as_json,
+        click.option("--after", metavar="ID", help="Go on after this id, where the last list ended."),
+        click.option("--limit", type=click.IntRange(1, MOST), default=50, show_default=True, help="At most so many."),
+        click.option("--since", type=Since(), metavar="2h|TIME", help="Only those created since."),
+        click.option("--run", metavar="ID", help="Only of this run."),
+    ):
+        command = option(command)
+    return command
+
+
+status_option = click.option(
+    "--status", type=click.Choice([status.value for status in Status]), help="Only with this status."
+)
+
+
+def page_of(reads: Reads, after: str | None, **wanted: Any) -> Page:
+    """Return the page of jobs that the options ask for; `after` may be shortened like any id."""
+    return reads.jobs(JobFilter(**wanted, after=reads.job(after).id if after else None))
+
+
+def print_page(page: Page, text: Callable[[Sequence[JobRow]], str], nothing: str, *, as_json: bool) -> None:
+    """Print a page of jobs; where there are more, stderr says how to get them."""
+    if as_json:
+        echo_json([job.as_json() for job in page.jobs])
+    elif page.jobs:
+        click.echo(text(page.jobs))
+    else:
+        tell(nothing)
+    if page.next:
+        tell(f"There are more: --after {page.next}")
+
+
+def job_table(jobs: Sequence[JobRow], now_ms: int) -> str:
+    """Return jobs as a table."""
+    rows = [
+        (
+            job.id,
+            job.task,
+            status_words(job),
+            ago(job.created_at, now_ms),
+            job.queue,
+            _took(job, now_ms),
+            str(job.failures or ""),
+            job.client,
+        )
+        for job in jobs
+    ]
+    return table(_JOBS, rows, terminal_width())
+
+
+def dead_table(jobs: Sequence[JobRow], now_ms: int) -> str:
+    """Return dead letters as a table."""
+    rows = [(job.id, job.task, ago(job.finished_at, now_ms), error_words(job)) for job in jobs]
+    return table(_DEAD, rows, terminal_width())
+
+
+def status_words(job: JobRow) -> str:
+    """Return a job's status, and why it waits: "waiting: backoff"."""
+    if job.status == Status.RUNNING and job.cancel_requested:
+        return "running: to be cancelled"
+    return f"{job.status}: {job.reason}" if job.reason else job.status
+
+
+def error_words(job: JobRow) -> str:
+    """Return a job's last error on one line: "ValueError: no such month"."""
+    return f"{job.error.type}: {one_line(job.error.message)}" if job.error else ""
+
+
+def _took(job: JobRow, now_ms: int) -> str:
+    if job.status == Status.RUNNING and job.started_at is not None:
+        return age(max(0, now_ms - job.started_at) / 1000)
+    return age(job.duration_s) if job.duration_s is not None and job.duration_s >= 1 else _short(job.duration_s)
+
+
+def _short(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.0f}ms"

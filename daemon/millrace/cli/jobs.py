@@ -1,0 +1,141 @@
+"""`millrace jobs`: what was asked for, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from millrace.cli.acting import Acts, confirm, jobs_words, some_ids_argument, yes_option
+from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
+from millrace.cli.output import as_json, echo_json
+from millrace.cli.session import Session, pass_session
+from millrace.cli.times import Duration
+
+
+@click.group("jobs")
+def jobs() -> None:
+    """What was asked for: list, show, retry, cancel, wait."""
+
+
+@jobs.command("list")
+@status_option
+@whose
+@paged
+@pass_session
+def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: Any) -> None:
+    r"""
+    List jobs, newest first.
+
+    \b
+    Exit: 0 listed, also when there are none; 4 no ledger yet, or no job --after.
+    """
+    with session.reads() as reads:
+        page = page_of(reads, after, **wanted)
+    now_ms = session.clock.now_ms()
+    picked = any(value is not None for name, value in wanted.items() if name != "limit")
+    nothing = (
+        "No jobs like that."
+        if picked or after
+        else "No jobs yet. Submit one: millrace submit TASK (millrace tasks list)"
+    )
+    print_page(page, lambda found: job_table(found, now_ms), nothing, as_json=as_json)
+
+
+@jobs.command("show")
+@click.argument("job_id", metavar="ID")
+@as_json
+@pass_session
+def show(session: Session, job_id: str, *, as_json: bool) -> None:
+    r"""
+    Show a job with its whole history.
+
+    The ID may be shortened to a start that no other job has.
+
+    \b
+    Exit: 0 shown; 4 no such job.
+    """
+    print_job(session, job_id, as_json=as_json)
+
+
+def print_job(session: Session, job_id: str, *, as_json: bool, dead_only: bool = False) -> None:
+    """Print one job with its attempts and events."""
+    from millrace.cli.timeline import job_text
+    from millrace.errors import WrongStatus
+
+    with session.reads() as reads:
+        job = reads.job(job_id)
+        attempts, events = reads.attempts(job.id), reads.events(job.id)
+    if dead_only and job.status != "dead":
+        raise WrongStatus(f"job {job.id} is {job.status}, no dead letter: millrace jobs show {job.id}")
+    if as_json:
+        history = {"attempts": [row.as_json() for row in attempts], "events": [row.as_json() for row in events]}
+        echo_json({**job.as_json(), **history})
+    else:
+        click.echo(job_text(job, attempts, events, session.clock.now_ms()))
+
+
+@jobs.command("retry")
+@some_ids_argument
+@yes_option
+@as_json
+@pass_session
+def retry(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> int:
+    r"""
+    Put dead or cancelled jobs back on their queues.
+
+    Their failures are forgotten, their history stays. Asks when there are several.
+
+    \b
+    Exit: 0 queued; 1 not confirmed; 4 no such job; 5 wrong status.
+    """
+    if len(job_ids) > 1:
+        confirm(f"Put {jobs_words(len(job_ids))} back on the queue?", yes=yes)
+    acts = Acts(session, lambda moves, job_id: moves.requeue(job_id, actor=session.actor))
+    acts.on_words(job_ids)
+    return acts.print(as_json=as_json)
+
+
+@jobs.command("cancel")
+@some_ids_argument
+@yes_option
+@as_json
+@pass_session
+def cancel(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: bool) -> int:
+    r"""
+    Cancel jobs that wait, and stop those that run.
+
+    One that runs is printed as "running" until the daemon has stopped it. Asks when there are several.
+
+    \b
+    Exit: 0 cancelled, or to be stopped; 1 not confirmed; 4 no such job; 5 wrong status.
+    """
+    if len(job_ids) > 1:
+        confirm(f"Cancel {jobs_words(len(job_ids))}?", yes=yes)
+    acts = Acts(session, lambda moves, job_id: moves.cancel(job_id, actor=session.actor))
+    acts.on_words(job_ids)
+    return acts.print(as_json=as_json)
+
+
+@jobs.command("wait")
+@some_ids_argument
+@click.option("--timeout", type=Duration(), metavar="5m", help="Wait at most so long.")
+@as_json
+@pass_session
+def wait(session: Session, job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> int:
+    r"""
+    Wait until jobs are over, and print their results.
+
+    Each result is one line of JSON; those that died or were cancelled are named on stderr.
+
+    \b
+    Exit: 0 all succeeded; 1 one died or was cancelled; 4 no such job; 75 not over in time.
+    """
+    from millrace.cli.waiting import print_ended, wait_for
+
+    with session.reads() as reads:
+        ids = [reads.job(job_id).id for job_id in job_ids]
+        ended = wait_for(session, reads, ids, timeout)
+    if as_json:
+        echo_json([job.as_json() for job in ended])
+    return print_ended(ended, results=not as_json)

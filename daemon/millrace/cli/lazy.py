@@ -1,0 +1,68 @@
+"""A group whose commands are imported when they are called, so that the help and the short commands answer at once."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from millrace.cli.commands import Entry
+
+PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, as shells have it
+_PACKAGE: Final = "millrace.cli"
+
+
+class LazyGroup(click.Group):
+    """
+    A click group over a table of commands.
+
+    Args:
+        table: The commands by name.
+    """
+
+    def __init__(self, *args: Any, table: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - the signature is click's
+        """Return the names in the order of the table."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - as above
+        """Import a command."""
+        entry = self.table.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(f"{_PACKAGE}.{entry.module}"), entry.name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that was called; an unknown one is answered with the closest name."""
+        if args and not args[0].startswith("-") and args[0] not in self.table:
+            from millrace.errors import did_you_mean
+
+            raise click.UsageError(f'there is no command "{args[0]}".{did_you_mean(args[0], self.table)}', ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of the output that has gone, as `head` does, is no error to speak of."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            for stream in (sys.stdout, sys.stderr):  # the interpreter would try once more at its end, and complain
+                with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
+                    os.dup2(nowhere.fileno(), stream.fileno())
+            raise click.exceptions.Exit(PIPE_CLOSED) from None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
+        """Write the commands into the help, from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])

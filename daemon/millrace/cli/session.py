@@ -1,0 +1,115 @@
+"""What a command is given: the site it was called for, opened only as far as it needs."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import click
+
+from millrace.config.find import find_config, places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.config.find import Places
+    from millrace.config.load import Site
+    from millrace.errors import MillraceError
+    from millrace.ledger.ledger import Ledger
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.transaction import Changes
+
+
+class Session:
+    """
+    One call of the command line.
+
+    Args:
+        config: The file named with -c.
+        clock: All time.
+    """
+
+    def __init__(self, config: Path | None = None, clock: Clock | None = None) -> None:
+        self._named = config
+        self._clock = clock
+
+    @cached_property
+    def config(self) -> Path | None:
+        """The config.toml of the site, None if there is none. Raises SettingsError if a named one is not there."""
+        return find_config(self._named, os.environ)
+
+    @cached_property
+    def places(self) -> Places:
+        """Where the site is. Raises SettingsError."""
+        return places(self.config, os.environ)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """All time."""
+        from millrace.clock import SYSTEM
+
+        return self._clock or SYSTEM
+
+    @cached_property
+    def user(self) -> str:
+        """Who calls, for the history of a job."""
+        import getpass
+
+        try:
+            return getpass.getuser()
+        except (KeyError, OSError):  # a user id without a name, as containers have
+            return str(os.getuid())
+
+    @property
+    def actor(self) -> str:
+        """Who calls, as events name it."""
+        return f"cli:{self.user}"
+
+    def site(self) -> Site:
+        """Return the validated site. Raises SettingsError."""
+        from millrace.config.load import load_site
+
+        return load_site(self.config, os.environ)
+
+    @contextmanager
+    def reads(self) -> Iterator[Reads]:
+        """Open the ledger for looks. Raises NotFound if there is none yet."""
+        from millrace.ledger.reads import Reads
+
+        reads = Reads.open(self.places.ledger)
+        try:
+            yield reads
+        finally:
+            reads.close()
+
+    @contextmanager
+    def ledger(self) -> Iterator[Ledger]:
+        """Open the ledger for moves; a daemon that runs hears of them at once."""
+        from millrace.ledger.ledger import Ledger
+
+        with Ledger(self.places.ledger, clock=self.clock) as ledger:
+            ledger.on_change.append(self._wake)
+            yield ledger
+
+    def _wake(self, _changes: Changes) -> None:
+        from millrace.ledger.wake import poke
+
+        poke(self.places.state)
+
+
+pass_session = click.make_pass_decorator(Session)
+
+
+def tell(text: str) -> None:
+    """Say something to the person at the terminal; the result of a command goes to stdout instead."""
+    click.echo(text, err=True)
+
+
+def tell_error(error: MillraceError, place: str = "") -> None:
+    """Name an error on stderr: one line for each thing that is wrong."""
+    for line in str(error).splitlines():
+        tell(f"millrace: {place}{line}")

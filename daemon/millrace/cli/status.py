@@ -1,0 +1,126 @@
+"""`millrace status`: one screen of health, from the ledger and the daemon's lock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from millrace.cli.filters import dead_table
+from millrace.cli.output import as_json, colored, echo_json, plural
+from millrace.cli.queues import all_queues, queue_table
+from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.times import age
+from millrace.clock import MS, rfc3339
+from millrace.errors import NotFound
+from millrace.ledger.rows import Balance, JobFilter
+from millrace.process.lock import holder
+
+if TYPE_CHECKING:
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import DaemonRow, JobRow
+
+NOT_RUNNING: Final = 3
+_LAST: Final = 5
+
+
+@click.command("status")
+@as_json
+@pass_session
+def status(session: Session, *, as_json: bool) -> int:
+    r"""
+    One screen of health.
+
+    \b
+    Exit: 0 the daemon is running; 3 it is not; 78 bad configuration.
+    """
+    pid = holder(session.places.ledger)
+    daemon: DaemonRow | None = None
+    balance = Balance(0, {}, 0, 0)
+    failures: list[JobRow] = []
+    try:
+        with session.reads() as reads:
+            daemon, balance, failures = _looked_up(reads)
+    except NotFound:
+        tell(f"No ledger yet at {session.places.ledger}: the first `millrace serve` or `millrace submit` makes it.")
+    facts = _facts(session, pid, daemon, balance, failures)
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(_text(session, facts, balance, failures))
+    return NOT_RUNNING if pid is None else 0
+
+
+def _looked_up(reads: Reads) -> tuple[DaemonRow | None, Balance, list[JobRow]]:
+    failures = reads.jobs(JobFilter(status="dead", limit=_LAST)).jobs
+    return reads.daemon(), reads.balance(count_rows=False), failures
+
+
+def _facts(
+    session: Session, pid: int | None, daemon: DaemonRow | None, balance: Balance, failures: list[JobRow]
+) -> dict[str, Any]:
+    now_ms = session.clock.now_ms()
+    alive = daemon if pid is not None and daemon is not None and daemon.pid == pid else None
+    host, port = session.places.listen
+    return {
+        "running": pid is not None,
+        "pid": pid or None,
+        "version": alive.version if alive else None,
+        "started_at": rfc3339(alive.started_at) if alive else None,
+        "uptime_s": max(0, now_ms - alive.started_at) / MS if alive else None,
+        "listen": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        "ledger": str(session.places.ledger),
+        "queues": [row.as_json(now_ms) for row in all_queues(session)],
+        "jobs": balance.by_status,
+        "dead_letters": balance.by_status.get("dead", 0),
+        "conservation": balance.as_json(),
+        "failures": [_failure(job) for job in failures],
+    }
+
+
+def _failure(job: JobRow) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "task": job.task,
+        "client": job.client,
+        "finished_at": rfc3339(job.finished_at),
+        "error": job.error.as_json() if job.error else None,
+    }
+
+
+def _text(session: Session, facts: dict[str, Any], balance: Balance, failures: list[JobRow]) -> str:
+    parts = [
+        _daemon_words(facts),
+        f"Ledger   {facts['ledger']}",
+        "",
+        queue_table(facts["queues"]),
+        "",
+        _job_words(balance),
+    ]
+    parts.append(_balance_words(balance))
+    if failures:
+        parts += ["", f"Dead letters, {plural(facts['dead_letters'], 'job')} (millrace dead list):"]
+        parts.append(dead_table(failures, session.clock.now_ms()))
+    return "\n".join(parts)
+
+
+def _daemon_words(facts: dict[str, Any]) -> str:
+    if not facts["running"]:
+        return f"Daemon   {colored('not running', 'fail')} (millrace serve)"
+    words = [f"pid {facts['pid']}"] if facts["pid"] else []
+    words += [f"version {facts['version']}", f"up {age(facts['uptime_s'])}"] if facts["version"] else ["starting"]
+    return f"Daemon   {colored('running', 'ok')}: {', '.join(words)}, http://{facts['listen']}"
+
+
+def _job_words(balance: Balance) -> str:
+    counts = [f"{count:,} {colored(status)}" for status, count in balance.by_status.items() if count]
+    return f"Jobs     {', '.join(counts) or 'none yet'}"
+
+
+def _balance_words(balance: Balance) -> str:
+    if not balance.difference:
+        return f"Balance  {colored('ok')}: each of {plural(balance.accepted, 'accepted job')} is accounted for"
+    alarm = colored(f"DIFFERENCE OF {balance.difference}", "fail")
+    return "\n".join(
+        [f"Balance  {alarm}: jobs vanished or doubled (millrace doctor)", *(f"  {line}" for line in balance.details)]
+    )

@@ -1,0 +1,30 @@
+"""A close look at the database itself, for whoever examines a site: which SQLite, and whether the file is sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import apsw
+
+from millrace.ledger.database import translate
+
+if TYPE_CHECKING:
+    from millrace.ledger.reads import Reads
+
+
+def sqlite_version() -> str:
+    """Return the version of the SQLite that the driver brings."""
+    return apsw.sqlite_lib_version()
+
+
+def flaws(reads: Reads) -> list[str]:
+    """
+    Return what SQLite's quick check finds wrong with the file; empty if it is sound. Reads all of it.
+
+    Raises: LedgerError if it cannot even be read.
+    """
+    try:
+        found = [str(row[0]) for row in reads.connection().execute("PRAGMA quick_check(20)")]
+    except apsw.Error as error:
+        raise translate(error) from error
+    return [] if found == ["ok"] else found

@@ -16,6 +16,7 @@ what is wrong, where, and what to do.
     ├── Overloaded           exit 75  HTTP 503 the queue is at its bound; try again after a while
     ├── AlreadyRunning       exit 75           another daemon holds the ledger
     ├── NotRunning           exit 3            the daemon does not answer
+    ├── StillOpen            exit 75           a job that was waited for is not over in time
     ├── Unreachable          exit 69           an outside party does not answer
     ├── LedgerError          exit 1   HTTP 500 the database did not do what was asked
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
@@ -166,6 +167,13 @@ class NotRunning(MillraceError):
 
     exit_code = 3
     type = "not-running"
+
+
+class StillOpen(MillraceError):
+    """A job that was waited for is not over in time; it goes on."""
+
+    exit_code = 75
+    type = "still-open"
 
 
 class Unreachable(MillraceError):

@@ -143,7 +143,7 @@ def facts(event: Event, at_ms: int) -> dict[str, Any]:
 
 
 @cache
-def _names(kind: type[Event]) -> tuple[str, ...]:
+def _names(kind: Any) -> tuple[str, ...]:
     return tuple(fact.name for fact in fields(kind))
 
 

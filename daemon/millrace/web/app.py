@@ -1,0 +1,49 @@
+"""The HTTP interface as one ASGI application."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi import FastAPI
+
+from millrace.web import api, batch, catalog, health, openapi, problems
+
+if TYPE_CHECKING:
+    from millrace.web.house import House
+
+VERSION: Final = "1"
+# What FastAPI would measure and send elsewhere when its environment says so: our own events do that.
+_TELEMETRY: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+def create_app(house: House) -> FastAPI:
+    """
+    Return the application that answers from the rooms of a house.
+
+    The routes of `/jobs/batch` come before those of `/jobs/{id}`, which would take "batch" for an id.
+    """
+    app = FastAPI(
+        title="Millrace",
+        summary="The automation daemon: submit jobs, watch them, steer them",
+        version=VERSION,
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        telemetry=_TELEMETRY,
+    )
+    app.state.house = house
+    for room in (batch, api, catalog, health):
+        app.include_router(room.router)
+    problems.install(app, house.emit)
+    described = app.openapi
+
+    def with_schemas() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            found = described()
+            found.setdefault("components", {}).setdefault("schemas", {}).update(openapi.SCHEMAS)
+            app.openapi_schema = found
+        return app.openapi_schema
+
+    app.openapi = with_schemas  # type: ignore[method-assign]
+    return app

@@ -1,0 +1,195 @@
+"""The schemas of the interface's description: what the contract promises of a job, a page, a problem."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from millrace.ledger.states import Status
+from millrace.web.problems import MEDIA_TYPE as PROBLEM_TYPE
+from millrace.web.problems import TITLES, URN
+
+Schema = dict[str, Any]
+_TEXT: Final[Schema] = {"type": "string"}
+_TIME: Final[Schema] = {"type": ["string", "null"], "format": "date-time"}
+_MAYBE: Final[Schema] = {"type": ["string", "null"]}
+_COUNT: Final[Schema] = {"type": "integer", "minimum": 0}
+_SECONDS: Final[Schema] = {"type": ["number", "null"], "description": "Seconds"}
+
+_ERROR: Final[Schema] = {
+    "type": ["object", "null"],
+    "properties": {"type": _TEXT, "message": _TEXT, "traceback": _MAYBE},
+    "description": "Its last failure",
+}
+_JOB_FIELDS: Final[Schema] = {
+    "id": {"type": "string", "format": "uuid", "description": "A UUID version 7"},
+    "task": _TEXT,
+    "queue": _TEXT,
+    "client": _TEXT,
+    "status": {"type": "string", "enum": [status.value for status in Status]},
+    "reason": {**_MAYBE, "description": "Why a waiting job waits"},
+    "priority": {"type": "integer", "description": "Higher first"},
+    "attempt": {**_COUNT, "description": "How often it was claimed"},
+    "max_attempts": {"type": "integer", "minimum": 1, "description": "Retries + 1: the bound of `failures`"},
+    "payload": {"type": "object"},
+    "result": {"description": "Whatever the task returned"},
+    "error": _ERROR,
+    "key": {**_MAYBE, "description": "Its idempotency key, unique within the client"},
+    "run_id": _MAYBE,
+    "stage": _MAYBE,
+    "record": _MAYBE,
+    "source": {
+        "type": "object",
+        "properties": {
+            "kind": {"type": "string", "enum": ["api", "cli", "schedule", "watch", "hook", "stage"]},
+            "name": _TEXT,
+        },
+    },
+    "failures": _COUNT,
+    "crashes": {**_COUNT, "description": "How many of its processes died"},
+    "correlation_id": _TEXT,
+    **dict.fromkeys(("created_at", "queued_at", "due_at", "started_at", "finished_at"), _TIME),
+    "duration_s": _SECONDS,
+}
+_ATTEMPT: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "attempt": _COUNT,
+        "outcome": _TEXT,
+        "daemon": _MAYBE,
+        "started_at": _TIME,
+        "ended_at": _TIME,
+        "duration_s": _SECONDS,
+        "error": _ERROR,
+        "facts": {"type": "object"},
+    },
+}
+_EVENT: Final[Schema] = {
+    "type": "object",
+    "properties": {"at": _TIME, "event": _TEXT, "reason": _MAYBE, "actor": _TEXT, "facts": {"type": "object"}},
+}
+_SUBMISSION: Final[Schema] = {
+    "type": "object",
+    "required": ["task"],
+    "additionalProperties": False,
+    "properties": {
+        "task": {"type": "string", "description": "What to run: see /api/v1/tasks"},
+        "payload": {"type": "object", "description": "The task's parameters by name", "default": {}},
+        "client": {"type": "string", "description": "For whom; `default` when left out"},
+        "queue": {"type": "string", "description": "Another queue than the task's own"},
+        "priority": {"type": "integer", "minimum": -1_000_000, "maximum": 1_000_000, "default": 0},
+        "due_at": {"type": "string", "format": "date-time", "description": "Not before this time"},
+        "key": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Idempotency key"},
+    },
+}
+_PROBLEM: Final[Schema] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string", "enum": [URN + name for name in TITLES]},
+        "title": _TEXT,
+        "status": {"type": "integer"},
+        "detail": _TEXT,
+        "job_id": {"type": "string", "description": "The job that has the idempotency key"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "field": {"type": "string", "examples": ["payload.month"]},
+                    "reason": _TEXT,
+                    "suggestion": _MAYBE,
+                },
+            },
+        },
+    },
+}
+
+
+def _all_required(fields: Schema) -> Schema:
+    return {"type": "object", "required": list(fields), "properties": fields}
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a schema of the components."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _listed(item: Schema) -> Schema:
+    return {"type": "array", "items": item}
+
+
+JOB: Final = ref("Job")
+JOB_DETAILS: Final = ref("JobDetails")
+PAGE: Final = ref("JobPage")
+TASKS: Final = ref("Tasks")
+QUEUES: Final = ref("Queues")
+QUEUE: Final = ref("Queue")
+HEALTH: Final = ref("Health")
+SCHEMAS: Final[Schema] = {
+    "Job": _all_required(_JOB_FIELDS),
+    "JobDetails": _all_required({**_JOB_FIELDS, "attempts": _listed(_ATTEMPT), "events": _listed(_EVENT)}),
+    "JobPage": _all_required({"jobs": _listed(JOB), "next": _MAYBE}),
+    "Submission": _SUBMISSION,
+    "Problem": _PROBLEM,
+    "Tasks": _all_required({"tasks": _listed({"type": "object"}), "problems": _listed({"type": "object"})}),
+    "Queue": _all_required(
+        {
+            "queue": _TEXT,
+            "paused": {"type": "boolean"},
+            "waiting": _COUNT,
+            "queued": _COUNT,
+            "running": _COUNT,
+            "oldest_queued_s": _SECONDS,
+            "kind": {"type": ["string", "null"], "enum": ["process", "thread", None]},
+            "workers": {"type": ["integer", "null"]},
+            "max_workers": {"type": ["integer", "null"]},
+            "max_backlog": {"type": ["integer", "null"]},
+        }
+    ),
+    "Queues": _all_required({"queues": _listed(QUEUE)}),
+    "Health": {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"type": "string", "enum": ["pass", "warn", "fail"]},
+            "checks": {"type": "object", "additionalProperties": {"type": "object"}},
+        },
+    },
+}
+BODY: Final[Schema] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": ref("Submission")}}},
+    "parameters": [
+        {"name": "Idempotency-Key", "in": "header", "schema": _TEXT, "description": "The same as the field `key`"},
+        {"name": "X-Correlation-Id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
+    ],
+}
+LINES: Final = "application/x-ndjson"
+LINES_BODY: Final[Schema] = {
+    "requestBody": {"required": True, "content": {LINES: {"schema": _TEXT}}},
+}
+
+
+def shown_as(status: int, meaning: str, schema: Schema, media_type: str = "application/json") -> dict[int | str, Any]:
+    """Return the description of an answer."""
+    return {status: {"description": meaning, "content": {media_type: {"schema": schema}}}}
+
+
+_MEANINGS: Final = {
+    401: "No token, or one that is not valid",
+    403: "The token does not allow it",
+    404: "There is no such thing",
+    409: "The job's status does not allow it, or the idempotency key belongs to another submission",
+    413: "Too large",
+    422: "Something does not fit; `errors` names each field",
+    503: "Busy, or the queue is full; `Retry-After` says when to come back",
+    507: "The disk is full: nothing was written",
+}
+
+
+def problems(*statuses: int, guarded: bool = True) -> dict[int | str, Any]:
+    """Return the descriptions of the errors that a route may answer with."""
+    all_ = (*((401, 403) if guarded else ()), *statuses)
+    found: dict[int | str, Any] = {}
+    for status in all_:
+        found |= shown_as(status, _MEANINGS[status], ref("Problem"), PROBLEM_TYPE)
+    return found

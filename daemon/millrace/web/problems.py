@@ -1,0 +1,170 @@
+"""Every error leaves as `application/problem+json` (RFC 9457), with a `type` that scripts may hold on to."""
+
+from __future__ import annotations
+
+import json
+import math
+import traceback
+from typing import TYPE_CHECKING, Any, Final
+
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from millrace.errors import (
+    KeyConflict,
+    LedgerBusy,
+    MillraceError,
+    NotAuthenticated,
+    Overloaded,
+    PayloadError,
+    Problem,
+    UnknownTask,
+)
+from millrace.events import RequestFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fastapi import FastAPI, Request
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from millrace.events import Emit
+
+MEDIA_TYPE: Final = "application/problem+json"
+URN: Final = "urn:millrace:problem:"
+BUSY_RETRY_S: Final = 1
+TITLES: Final = {
+    "error": "It did not work",
+    "bug": "An error in the daemon",
+    "ledger": "The ledger could not be used",
+    "ledger-busy": "The ledger is busy",
+    "disk-full": "The disk is full",
+    "ledger-foreign": "The ledger is of another version",
+    "not-found": "There is no such thing",
+    "unknown-task": "The site has no such task, queue or client",
+    "wrong-status": "The job's status does not allow it",
+    "key-conflict": "The idempotency key belongs to another submission",
+    "payload": "The submission does not fit",
+    "parameter": "A parameter does not fit",
+    "too-large": "Too large",
+    "too-slow": "The request took too long to arrive",
+    "not-authenticated": "A valid token is needed",
+    "not-permitted": "The token does not allow it",
+    "overloaded": "The queue is full",
+    "unreachable": "An outside party does not answer",
+    "no-route": "There is nothing at this address",
+    "method-not-allowed": "This address takes other methods",
+    "http": "The request cannot be answered",
+}
+_HTTP_TYPES: Final = {404: "no-route", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}
+
+
+def document(type_: str, status: int, detail: str, errors: Iterable[Problem] = (), **more: Any) -> dict[str, Any]:
+    """Return a problem document."""
+    found: dict[str, Any] = {
+        "type": URN + type_,
+        "title": TITLES.get(type_, TITLES["error"]),
+        "status": status,
+        "detail": detail,
+        **more,
+    }
+    listed = [{"field": one.field, "reason": one.reason, "suggestion": one.suggestion} for one in errors]
+    return {**found, "errors": listed} if listed else found
+
+
+def document_of(error: MillraceError) -> dict[str, Any]:
+    """Return the problem document of one of our own errors."""
+    match error:
+        case PayloadError():
+            return document(error.type, error.http_status, str(error), error.problems)
+        case UnknownTask():
+            reason, _, hint = str(error).partition(" Did you mean")
+            problem = Problem(error.field, reason, f"Did you mean{hint}" if hint else None)
+            return document(error.type, error.http_status, str(error), [problem])
+        case KeyConflict():
+            return document(error.type, error.http_status, str(error), job_id=error.job_id)
+        case _:
+            return document(error.type, error.http_status, str(error))
+
+
+def answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    """Return a problem document as a response."""
+    text = json.dumps(problem, ensure_ascii=False).encode(errors="backslashreplace")
+    return Response(text, problem["status"], dict(headers or {}), MEDIA_TYPE)
+
+
+def answer_of(error: MillraceError) -> Response:
+    """Return one of our own errors as a response, with the headers that belong to it."""
+    headers: dict[str, str] = {}
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    elif isinstance(error, LedgerBusy):
+        headers["Retry-After"] = str(BUSY_RETRY_S)
+    elif isinstance(error, NotAuthenticated):
+        headers["WWW-Authenticate"] = 'Bearer realm="millrace"'
+    return answer(document_of(error), headers)
+
+
+def install(app: FastAPI, emit: Emit) -> None:
+    """Let all errors of an app leave as problem documents."""
+    app.add_exception_handler(MillraceError, _ours)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _parameters)
+    app.add_middleware(Guard, emit=emit)
+
+
+class Guard:
+    """The outermost layer: what no handler took is a bug. It is logged with its traceback, and the caller sees none."""
+
+    def __init__(self, app: ASGIApp, emit: Emit) -> None:
+        self._app = app
+        self._emit = emit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            method, path = scope.get("method", ""), scope.get("path", "")
+            text = "".join(traceback.format_exception(error))
+            self._emit(RequestFailed(method, path, f"{type(error).__name__}: {error}", text))
+            if started:
+                raise  # the server closes the connection: half an answer must not look like a whole one
+            detail = "This is a bug: the daemon's log has the details."
+            await answer(document("bug", 500, detail))(scope, receive, send)
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    return answer_of(error) if isinstance(error, MillraceError) else answer(document("bug", 500, "This is a bug."))
+
+
+async def _http(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    type_ = _HTTP_TYPES.get(status, "http")
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    told = {
+        "no-route": f"there is nothing at {request.url.path}: see /api/openapi.json",
+        "method-not-allowed": f"{request.url.path} does not take {request.method}: see /api/openapi.json",
+    }
+    return answer(document(type_, status, told.get(type_, str(getattr(error, "detail", "")))), headers)
+
+
+async def _parameters(_request: Request, error: Exception) -> Response:
+    found = error.errors() if isinstance(error, RequestValidationError) else []
+    problems = [
+        Problem(".".join(map(str, one["loc"][1:])) or str(one["loc"][0]), _lowered(one["msg"])) for one in found
+    ]
+    return answer(document("parameter", 422, "; ".join(map(str, problems)), problems))
+
+
+def _lowered(text: str) -> str:
+    text = text.removeprefix("Value error, ")
+    return text[:1].lower() + text[1:]

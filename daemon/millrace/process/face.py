@@ -13,6 +13,7 @@ from millrace.observe.metrics import Metrics
 from millrace.web.app import create_app
 from millrace.web.house import House
 from millrace.web.server import WebServer
+from millrace.web.tokens import first_token
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
@@ -48,18 +49,20 @@ class Face:
         metrics = Metrics(version=__version__)
         metrics.watch(facts)
         bus.add(metrics)
+        health = Health(facts)
         house = House(
             submitter=engine.submitter,
             moves=engine.moves,
             reads=engine.ledger.reads,
             registry=engine.registry,
             settings=settings,
-            health=Health(facts),
-            metrics=metrics,
+            health=health.report,
+            unfit=health.unfit,
+            metrics=metrics.text,
             clock=clock,
             emit=bus.emit,
-            state=site.places.state,
         )
+        first_token(engine.ledger.reads, engine.moves, site.places.state, clock=clock, emit=bus.emit)
         host, port = site.places.listen
         self._server = WebServer(create_app(house), host, port)
         self._proof = threading.Thread(target=self._prove, name="millrace-proof", daemon=True)

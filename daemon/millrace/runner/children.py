@@ -5,23 +5,17 @@ is on record before its first job and struck off when it is gone for certain, wi
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from millrace.events import ChildEnded, ChildStarted
 from millrace.ledger.rows import ChildRow, Claim, JobError
-from millrace.runner import leftovers
 from millrace.runner.life import Birth, ChildProcess
+from millrace.runner.nursery import Nursery
 from millrace.runner.oom import OomWatch
 from millrace.runner.output import Output
-from millrace.runner.prctl import become_subreaper
-from millrace.runner.server import Server
 from millrace.runner.stop import INTERRUPTED
 from millrace.runner.supervisor import NotStarted, Supervisor
 from millrace.runner.verdict import Verdict
@@ -36,8 +30,6 @@ if TYPE_CHECKING:
     from millrace.runner.desk import Desk
     from millrace.runner.running import Live
 
-BIRTH_S: Final = 30.0
-_TRIES: Final = 2  # the server may fall, or be let go as idle, just as it is asked
 _ENDINGS: Final = {"crashed": "crashed", "timeout": "timeout", "cancelled": "cancelled", "interrupted": "shutdown"}
 
 
@@ -83,20 +75,18 @@ class Children:
         grace_s: float = 5.0,
         memory: Mapping[str, int | None] | None = None,
     ) -> None:
-        self._root, self._jobs, self._queues = root, jobs, frozenset(queues)
-        self._daemon_id, self._mark, self._scratch = daemon_id, ledger_mark, scratch
-        self._clock, self._emit, self._register = clock, emit, moves
-        self._idle_s, self._grace_s, self._memory = idle_s, grace_s, dict(memory or {})
+        self._daemon_id, self._register = daemon_id, moves
+        self._clock, self._emit = clock, emit
+        self._idle_s, self._grace_s = idle_s, grace_s
+        self._nursery = Nursery(
+            root=root, jobs=jobs, queues=queues, mark=ledger_mark, scratch=scratch, memory=memory or {}, clock=clock
+        )
         self._lock = threading.Lock()
-        self._server: Server | None = None
         self._idle: dict[str, list[ChildProcess]] = {}
         self._alive: dict[int, ChildProcess] = {}
         self._quiet_since = clock.monotonic()
-        self._numbers = count(1)
         self._oom = OomWatch()
-        self._closed = False
-        become_subreaper()  # if the fork server is killed, what its children leave behind comes to us
-        shutil.rmtree(scratch, ignore_errors=True)
+        self._starting = 0
 
     def run(
         self, held: Claim, desk: Desk, live: Live, *, timeout_s: float | None, settings: dict[str, Any], alone: bool
@@ -117,7 +107,7 @@ class Children:
                         child, held, desk, live, settings=settings, timeout_s=timeout_s, alone=alone
                     )
         except Birth as error:
-            if self._closed:
+            if self._nursery.closed:
                 return Verdict(INTERRUPTED)
             return Verdict("no_child", error=JobError("NoChild", str(error)))
 
@@ -170,8 +160,7 @@ class Children:
 
     def helper(self) -> int | None:
         """Return the pid of the fork server, None while there is none."""
-        with self._lock:
-            return self._server.pid if self._server else None
+        return self._nursery.helper()
 
     def reap_idle(self) -> None:
         """End children that were idle for too long, and the fork server when it has had none for as long."""
@@ -185,26 +174,20 @@ class Children:
         for child in old:
             self._bury(child, "idle")
         with self._lock:
-            if self._alive:
+            if self._alive or self._starting:
                 self._quiet_since = now
-            resting = self._server is not None and not self._alive and now - self._quiet_since >= self._idle_s
-            server, self._server = (self._server, None) if resting else (None, self._server)
-        if server is not None:
-            server.close()
+            resting = now - self._quiet_since >= self._idle_s
+        if resting:
+            self._nursery.rest()
 
     def close(self) -> None:
         """End all children, with all that descends from them, and the fork server. Attempts under way are crashes."""
         with self._lock:
-            self._closed = True
             idle = [child for children in self._idle.values() for child in children]
             self._idle.clear()
         for child in idle:
             self._bury(child, "shutdown")
-        with self._lock:
-            server, self._server = self._server, None
-        if server is not None:
-            server.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
+        self._nursery.close()
 
     # ---- borrowing
 
@@ -221,17 +204,15 @@ class Children:
 
     def _start(self, queue: str) -> ChildProcess:
         began = self._clock.monotonic()
-        for turn in range(1, _TRIES + 1):
-            server = self._serving()
-            try:
-                child = self._born(server, queue)
-                break
-            except Birth:
-                self._dismiss(server)
-                if turn == _TRIES:
-                    raise
         with self._lock:
-            self._alive[child.pid] = child
+            self._starting += 1
+        try:
+            child = self._nursery.born(queue)
+            with self._lock:
+                self._alive[child.pid] = child
+        finally:
+            with self._lock:
+                self._starting -= 1
         process = child.process
         try:
             row = ChildRow(process.pid, process.start_ticks, process.pgid, self._daemon_id, queue)
@@ -242,68 +223,20 @@ class Children:
         self._emit(ChildStarted(queue, child.pid, self._clock.monotonic() - began))
         return child
 
-    def _serving(self) -> Server:
-        with self._lock:
-            if self._closed:
-                raise Birth("the daemon goes down")
-            if self._server is None:
-                self._server = Server(root=self._root, jobs=self._jobs, queues=self._queues, mark=self._mark)
-            self._quiet_since = self._clock.monotonic()
-            return self._server
-
-    def _born(self, server: Server, queue: str) -> ChildProcess:
-        scratch = self._scratch / str(next(self._numbers))
-        scratch.mkdir(parents=True)
-        ours, theirs = socket.socketpair()
-        out_r, out_w = os.pipe()
-        life_r, life_w = os.pipe()
-        child = ChildProcess(queue, ours, out_r, life_r, scratch)
-        try:
-            server.order(theirs, out_w, life_w, {"memory": self._memory.get(queue), "scratch": str(scratch)})
-        except Birth:
-            child.close()
-            raise
-        finally:
-            theirs.close()
-            os.close(out_w)
-            os.close(life_w)
-        try:
-            child.await_birth(BIRTH_S)
-        except Birth:
-            child.close()
-            raise
-        return child
-
     # ---- burying
 
     def _bury(self, child: ChildProcess, why: str) -> None:
         """End a child, make certain of it, and give back all that it held."""
         gone = child.kill()
         if gone.status is None:
-            self._make_certain()
+            self._nursery.make_certain(child, child.killed | self.alive().keys())
         self._register.child_gone(child.pid, child.process.start_ticks)
         with self._lock:
             self._alive.pop(child.pid, None)
         child.close()
-        self._emit(ChildEnded(child.queue, child.pid, why, gone.words(), int(gone.facts.get("killed", 0))))
-
-    def _dismiss(self, server: Server) -> None:
-        """Let a server go that did not do as ordered."""
-        with self._lock:
-            if self._server is server:
-                self._server = None
-        server.close()
-
-    def _make_certain(self) -> None:
-        """The fork server was killed: its children fell with it, and what they leave behind is ours to end."""
-        with self._lock:
-            server = self._server
-            if server is not None and not server.alive():
-                self._server = None
-                server.close()
-            keep = self._server.pid if self._server is not None else 0
-            known = frozenset(self._alive)
-        leftovers.end_adopted(self._mark, known, keep, self._clock)
+        self._emit(
+            ChildEnded(child.queue, child.pid, why, gone.words(), len(child.killed) + int(gone.facts.get("killed", 0)))
+        )
 
 
 def _order(held: Claim, deadline: float | None, settings: dict[str, Any]) -> dict[str, Any]:

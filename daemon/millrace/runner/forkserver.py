@@ -3,9 +3,9 @@ The fork server: one small single-threaded process that has the job modules load
 daemon asks. The daemon itself cannot fork: it has threads. Start it with `python -m millrace.runner.forkserver`.
 
 Over its control socket (SOCK_SEQPACKET, one JSON object a packet) come orders, each with three descriptors: the
-child's socket, its output pipe, and a *life* pipe. On the life pipe the server writes one line when the child is
-born (pid, start time) and one when it is gone *with everything that descended from it*. If it closes without the
-second line, the server itself has died. When the daemon's end of the control socket closes, all children fall.
+child's socket, its output pipe, and a *life* pipe. On the life pipe the child writes one line when it is born (pid,
+start time), and the server one when it is gone *with everything that descended from it*. If the pipe closes without
+the second line, the server itself has died. When the daemon's end of the control socket closes, all children fall.
 """
 
 from __future__ import annotations
@@ -83,8 +83,6 @@ class ForkServer:
             if pid == 0:
                 self._be_child(sock, out, life, order)
             self._alive[pid] = life
-            born = tree.look(pid)
-            _say(life, {"pid": pid, "ticks": born.start_ticks if born else 0})
         os.close(sock)
         os.close(out)
         return True
@@ -93,6 +91,10 @@ class ForkServer:
         """Become the child. Never returns: what stands above on the stack is the server's."""
         code = BROKEN
         try:
+            # Said by the child, while it is still of the server's session: a server that is killed right after the
+            # fork would leave a process of its own session behind that nobody knows.
+            born = tree.look(os.getpid())
+            _say(life, {"pid": os.getpid(), "ticks": born.start_ticks if born else 0})
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             # A child that kept another's life pipe would keep that one's death from being seen.

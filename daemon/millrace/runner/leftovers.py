@@ -55,18 +55,23 @@ def end_adopted(mark: str, known: Collection[int], keep: int, clock: Clock) -> i
         keep: The pid of a new fork server; 0 for none.
     """
     here, own_session = os.getpid(), os.getsid(0)
+    ours = set(known)
 
     def find() -> list[Process]:
         now = tree.snapshot()
         adopted = [p for p in now.values() if p.ppid == here and p.sid != own_session and p.pid != keep]
-        for process in adopted:
-            if process.zombie and (process.pid in known or process.sid != process.pid):
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(process.pid, os.WNOHANG)
         marked = {p.pid for p in tree.carriers(mark, now)}
-        return [p for p in adopted if p.pid in marked]
+        # A process that is on its way out shows no environment any more: what was seen once stays ours.
+        ours.update(p.pid for p in adopted if p.pid in marked or p.sid != p.pid)
+        return [p for p in adopted if p.pid in ours and not (p.zombie and _taken_down(p.pid))]
 
     return _kill(find, clock) or 0
+
+
+def _taken_down(pid: int) -> bool:
+    with contextlib.suppress(ChildProcessError):  # another thread was quicker
+        os.waitpid(pid, os.WNOHANG)
+    return True
 
 
 def _kill(find: Callable[[], list[Process]], clock: Clock) -> int | None:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import socket
     from pathlib import Path
 
+    from millrace.runner.server import Server
+
 POLL_S: Final = 0.25
 
 
@@ -60,6 +62,10 @@ class Birth(Exception):
     """No child came of an order; the message says why."""
 
 
+class ServerLost(Birth):
+    """Because the fork server is dead or does not answer."""
+
+
 class ChildProcess:
     """
     One child process. Owned by one supervisor thread at a time; only `wake` may be called from others.
@@ -78,6 +84,8 @@ class ChildProcess:
         self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.lines = Lines()
         self.idle_since = 0.0
+        self.killed: set[int] = set()  # descendants, by pid
+        self.server: Server | None = None  # where it came from
         self.gone: Gone | None = None
         self.process = tree.Process(0, 0, 0, 0, 0, zombie=True)
         self._news = Lines()
@@ -96,12 +104,14 @@ class ChildProcess:
         poller = select.poll()
         poller.register(self.life, select.POLLIN)
         if not poller.poll(limit_s * 1000):
-            raise Birth(f"the fork server did not answer within {limit_s:g} s: does a job file hang when it is loaded?")
+            raise ServerLost(f"no answer of the fork server within {limit_s:g} s: does a job file hang when loaded?")
         news = self._read_life()
         if not news:
-            raise Birth("the fork server died")
+            raise ServerLost("the fork server died")
         if "error" in news[0]:
             raise Birth(str(news[0]["error"]))
+        if "pid" not in news[0]:
+            raise Birth("the child died at its birth")
         pid = int(news[0]["pid"])
         self.process = tree.Process(pid, 0, pid, pid, int(news[0]["ticks"]), zombie=False)
         self._note(news[1:])
@@ -144,7 +154,7 @@ class ChildProcess:
     def kill(self) -> Gone:
         """Kill it and all that descends from it, and return when none of them is left."""
         while not self.look_for_end():
-            tree.kill_tree(self.process)
+            self.killed |= tree.kill_tree(self.process)
             poller = select.poll()
             poller.register(self.life, select.POLLIN)
             poller.poll(POLL_S * 1000)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.runner.life import Birth
+from millrace.runner.life import ServerLost
 from millrace.runner.tree import MARK
 
 if TYPE_CHECKING:
@@ -50,16 +50,12 @@ class Server:
         """Its process id."""
         return self._process.pid
 
-    def alive(self) -> bool:
-        """Whether it still runs."""
-        return self._process.poll() is None
-
     def order(self, sock: socket.socket, out: int, life: int, wanted: dict[str, Any]) -> None:
-        """Order a child that gets these descriptors. Raises Birth if the server has gone."""
+        """Order a child that gets these descriptors. Raises ServerLost if the server has gone."""
         try:
             socket.send_fds(self._control, [json.dumps(wanted).encode()], [sock.fileno(), out, life])
         except OSError as error:
-            raise Birth(f"the fork server died: {error.strerror}") from error
+            raise ServerLost(f"the fork server died: {error.strerror}") from error
 
     def close(self) -> None:
         """Let it go: it ends its children, all that descends from them, and itself."""

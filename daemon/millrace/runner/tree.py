@@ -78,25 +78,25 @@ def below(roots: Iterable[int], processes: Mapping[int, Process]) -> list[Proces
     return [p for pid in found - leaders if (p := processes.get(pid)) is not None and not p.zombie]
 
 
-def kill_tree(root: Process) -> int:
+def kill_tree(root: Process) -> set[int]:
     """
-    Kill a child of ours and everything that descends from it; return how many descendants there were.
+    Kill a child of ours and everything that descends from it; return the pids of the descendants.
 
     The root is stopped first: it is the subreaper of its descendants, so as long as it stands none of them can leave
     its tree, and it cannot fork another. It falls last.
     """
-    killed: set[tuple[int, int]] = set()
+    killed: set[int] = set()
     if not send(root, signal.SIGSTOP):
-        return 0
+        return killed
     for _ in range(MAX_PASSES):
         rest = below([root.pid], snapshot())
         for process in rest:
             send(process, signal.SIGKILL)
-        killed.update((p.pid, p.start_ticks) for p in rest)
+        killed.update(p.pid for p in rest)
         if not rest:
             break
     send(root, signal.SIGKILL)
-    return len(killed)
+    return killed
 
 
 def term_group(root: Process, signal_number: int = signal.SIGTERM) -> None:

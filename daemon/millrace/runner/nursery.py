@@ -1,0 +1,130 @@
+"""Where children come from: the fork server, started when the first child is wanted, and what is done when it falls."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import threading
+from itertools import count
+from typing import TYPE_CHECKING, Final
+
+from millrace.runner.leftovers import end_adopted
+from millrace.runner.life import Birth, ChildProcess, ServerLost
+from millrace.runner.prctl import become_subreaper
+from millrace.runner.server import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from millrace.clock import Clock
+
+BIRTH_S: Final = 30.0
+_TRIES: Final = 2  # the server may fall, or be let go as idle, just as it is asked
+
+
+class Nursery:
+    """
+    Brings children into being. Thread-safe.
+
+    Args:
+        root, jobs, queues, mark: See `Server`.
+        scratch: A folder of this daemon alone, in which each child gets one of its own; emptied now.
+        memory: Bytes that a child of the queue may allocate, None or absent for no bound.
+    """
+
+    def __init__(
+        self,
+        *,
+        root: Path,
+        jobs: str,
+        queues: Collection[str],
+        mark: str,
+        scratch: Path,
+        memory: Mapping[str, int | None],
+        clock: Clock,
+    ) -> None:
+        self._root, self._jobs, self._queues, self._mark = root, jobs, frozenset(queues), mark
+        self._scratch, self._memory, self._clock = scratch, dict(memory), clock
+        self._lock = threading.Lock()
+        self._server: Server | None = None
+        self._numbers = count(1)
+        self.closed = False
+        become_subreaper()  # if the fork server is killed, what its children leave behind comes to us
+        shutil.rmtree(scratch, ignore_errors=True)
+
+    def born(self, queue: str) -> ChildProcess:
+        """Return a new child. Raises Birth with the reason if none can be had."""
+        for _ in range(_TRIES - 1):
+            server = self._serving()
+            try:
+                return self._ordered(server, queue)
+            except ServerLost:
+                self._dismiss(server)
+        server = self._serving()
+        try:
+            return self._ordered(server, queue)
+        except ServerLost:
+            self._dismiss(server)
+            raise
+
+    def helper(self) -> int | None:
+        """Return the pid of the fork server, None while there is none."""
+        with self._lock:
+            return self._server.pid if self._server else None
+
+    def rest(self) -> None:
+        """Let the fork server go until it is needed; any child it still has falls."""
+        with self._lock:
+            server, self._server = self._server, None
+        if server is not None:
+            server.close()
+
+    def close(self) -> None:
+        """Let the fork server go for good, with all children."""
+        with self._lock:
+            self.closed = True
+        self.rest()
+        shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def make_certain(self, child: ChildProcess, known: Collection[int]) -> None:
+        """The server of the child was killed: its children fell with it, and what they leave behind is ours to end."""
+        if child.server is not None:
+            self._dismiss(child.server)  # only when it is down for good have its children come to us
+        end_adopted(self._mark, known, self.helper() or 0, self._clock)
+
+    def _serving(self) -> Server:
+        with self._lock:
+            if self.closed:
+                raise Birth("the daemon goes down")
+            if self._server is None:
+                self._server = Server(root=self._root, jobs=self._jobs, queues=self._queues, mark=self._mark)
+            return self._server
+
+    def _dismiss(self, server: Server) -> None:
+        with self._lock:
+            if self._server is server:
+                self._server = None
+        server.close()
+
+    def _ordered(self, server: Server, queue: str) -> ChildProcess:
+        scratch = self._scratch / str(next(self._numbers))
+        scratch.mkdir(parents=True)
+        ours, theirs = socket.socketpair()
+        out_r, out_w = os.pipe()
+        life_r, life_w = os.pipe()
+        child = ChildProcess(queue, ours, out_r, life_r, scratch)
+        child.server = server
+        try:
+            try:
+                server.order(theirs, out_w, life_w, {"memory": self._memory.get(queue), "scratch": str(scratch)})
+            finally:
+                theirs.close()
+                os.close(out_w)
+                os.close(life_w)
+            child.await_birth(BIRTH_S)
+        except Birth:
+            child.close()
+            raise
+        return child

@@ -7,6 +7,7 @@ for company, and a busy daemon pays for one fdatasync instead of hundreds.
 
 from __future__ import annotations
 
+import sys
 import threading
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import apsw
 
 from millrace.errors import LedgerError
-from millrace.events import DaemonFailed, Emit, LedgerLocked
+from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
 from millrace.ledger.database import is_fatal, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
@@ -99,17 +100,18 @@ class Writer:
             self._ready.settle(None, error)
             return
         self._ready.settle(None, None)
+        batch: list[Work] = []
         try:
             while batch := self._next_batch():
                 place = 0
                 while place < len(batch):
                     place = self._commit(connection, batch, place)
-        except _Fatal as fatal:
-            self._fail(fatal.cause, batch[fatal.place :])
+        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and the daemon exits
+            self._fail(error, batch)
         finally:
-            connection.close()
             self._ended = True
             self._refuse_rest()
+            connection.close()
 
     def _next_batch(self) -> list[Work]:
         """Return what is there, at least one unit; an empty list means the end."""
@@ -122,11 +124,12 @@ class Writer:
 
     def _commit(self, connection: apsw.Connection, batch: list[Work], place: int) -> int:
         """Run units from `place` on in one transaction; return the place of the first that was left for the next."""
-        self._begin(connection)
+        failure = self._begin(connection)
+        if failure is not None:
+            return self._refuse(batch[place:], failure)
         tx = Transaction(connection, self._clock.now_ms())
         settled: list[tuple[Ticket[Any], Any, Exception | None]] = []
         began = self._clock.monotonic()
-        failure: Exception | None = None
         while failure is None and place < len(batch):
             work, place = batch[place], place + 1
             result, error = self._run(tx, work)
@@ -139,14 +142,30 @@ class Writer:
                 break
         failure = self._finish(tx, failure)
         if failure is None and tx.changes:
-            self._on_commit(tx.changes)
+            self._tell(self._on_commit, tx.changes)
         for ticket, result, error in settled:
-            ticket.settle(result, _ours(error or failure))
+            self._tell(ticket.settle, result, _ours(error or failure))
         if failure is not None and is_fatal(failure):
-            raise _Fatal(failure, place)
+            raise failure
         return place
 
-    def _begin(self, connection: apsw.Connection) -> None:
+    def _refuse(self, works: list[Work], failure: Exception) -> int:
+        """Fail units for which no transaction could be opened; return the place after any batch's end."""
+        if is_fatal(failure):
+            raise failure
+        for work in works:
+            self._tell(work.ticket.settle, None, _ours(failure))
+        return sys.maxsize
+
+    def _tell(self, call: Callable[..., None], *facts: object) -> None:
+        """Call out of the writer: what goes wrong there must neither end it nor keep a commit from other callers."""
+        try:
+            call(*facts)
+        except Exception as error:  # noqa: BLE001 - see above
+            self._emit(PartRestarted("ledger listener", f"{type(error).__name__}: {error}"))
+
+    def _begin(self, connection: apsw.Connection) -> Exception | None:
+        """Open a transaction, however long another process keeps the lock; return why it could not be opened."""
         began = self._clock.monotonic()
         while True:
             try:
@@ -156,9 +175,11 @@ class Writer:
                 # wait so long have limits of their own.
                 self.locked = True
                 self._emit(LedgerLocked(round(self._clock.monotonic() - began, 1)))
+            except apsw.Error as error:
+                return error
             else:
                 self.locked = False
-                return
+                return None
 
     @staticmethod
     def _run(tx: Transaction, work: Work) -> tuple[Any, Exception | None]:
@@ -172,11 +193,19 @@ class Writer:
             connection.execute("RELEASE unit")
         except Exception as error:  # noqa: BLE001 - belongs to the unit's caller
             if mark is not None and not connection.get_autocommit():
-                connection.execute("ROLLBACK TO unit")
-                connection.execute("RELEASE unit")
-                tx.forget(mark)
+                Writer._undo(tx, mark)
             return None, error
         return result, None
+
+    @staticmethod
+    def _undo(tx: Transaction, mark: int) -> None:
+        """Undo a unit; if that fails, the batch must not be committed."""
+        try:
+            tx.connection.execute("ROLLBACK TO unit")
+            tx.connection.execute("RELEASE unit")
+        except apsw.Error as error:
+            tx.broken = error
+        tx.forget(mark)
 
     @staticmethod
     def _finish(tx: Transaction, failure: Exception | None) -> Exception | None:
@@ -195,11 +224,12 @@ class Writer:
                 failure = _Unusable(f"could not roll back: {error}", failure or error)
         return failure
 
-    def _fail(self, cause: Exception, rest: list[Work]) -> None:
+    def _fail(self, cause: Exception, batch: list[Work]) -> None:
         self.failed, self._closed = _ours(cause), True
         self._emit(DaemonFailed("ledger", str(self.failed)))
-        for work in rest:
-            work.ticket.settle(None, self._refusal())
+        for work in batch:
+            if not work.ticket.done:
+                self._tell(work.ticket.settle, None, self._refusal())
 
     def _refusal(self) -> Exception:
         return self.failed or LedgerError("the ledger is closed")
@@ -211,16 +241,7 @@ class Writer:
             except Empty:
                 return
             if work is not None:
-                work.ticket.settle(None, self._refusal())
-
-
-class _Fatal(Exception):
-    """The connection cannot be trusted any more."""
-
-    def __init__(self, cause: Exception, place: int) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-        self.place = place
+                self._tell(work.ticket.settle, None, self._refusal())
 
 
 class _Unusable(apsw.IOError):

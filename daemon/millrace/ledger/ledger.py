@@ -12,15 +12,16 @@ from millrace.clock import SYSTEM, Clock
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.database import BUSY_MS, check_sqlite, pragmas, translate
-from millrace.ledger.migrations import migrate
+from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
 from millrace.ledger.reads import Reads
-from millrace.ledger.transaction import Changes
 from millrace.ledger.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from millrace.ledger.transaction import Changes
 
 
 class Ledger:
@@ -38,9 +39,8 @@ class Ledger:
         check_sqlite()
         self.path = path
         self.on_change: list[Callable[[Changes], None]] = []
-        self._database = APSWDatabase(
-            str(path), pragmas=pragmas(synchronous), timeout=BUSY_MS / 1000, thread_safe=False
-        )
+        self._pragmas = pragmas(synchronous)
+        self._database = APSWDatabase(str(path), timeout=BUSY_MS / 1000, thread_safe=False)
         self._clock = clock
         self.writer = Writer(self._connect, clock, emit, self._changed)
         try:
@@ -68,14 +68,22 @@ class Ledger:
     def _connect(self) -> apsw.Connection:
         """Open the write connection and bring the schema up to date; in the writer's thread."""
         try:
-            self._database.connect()
-            migrate(self._database, now_ms=self._clock.now_ms())
-            connection: apsw.Connection = self._database.connection()
-        except apsw.Error as error:
-            raise translate(error) from error
-        except peewee.PeeweeException as error:
-            cause = error.__cause__ or error.__context__
+            return self._open()
+        except (apsw.Error, peewee.PeeweeException) as error:
+            self._database.close()
+            cause = error if isinstance(error, apsw.Error) else error.__cause__ or error.__context__
             raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
+        except LedgerError:
+            self._database.close()
+            raise
+
+    def _open(self) -> apsw.Connection:
+        self._database.connect()
+        identify(self._database)  # before the pragmas: journal_mode would write into another program's file
+        for name, value in self._pragmas:
+            self._database.execute_sql(f"PRAGMA {name} = {value}")
+        migrate(self._database, now_ms=self._clock.now_ms())
+        connection: apsw.Connection = self._database.connection()
         return connection
 
     def _changed(self, changes: Changes) -> None:

@@ -28,15 +28,10 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
 
     Raises: LedgerForeign if the file belongs to another program or to a newer Millrace; it is left untouched.
     """
-    application, version = (
-        int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
-    )
-    tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    check_identity(application, version, empty=not tables)
-    if version == VERSION:
+    if identify(database) == VERSION:
         return
     with database.atomic("IMMEDIATE"):
-        version = int(database.execute_sql("PRAGMA user_version").fetchone()[0])  # another process may have been first
+        version = identify(database)  # again: another process may have been first
         if version == 0:
             _create(database, now_ms)
         for number in range(max(version, 1) + 1, VERSION + 1):
@@ -44,8 +39,21 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
         database.execute_sql(f"PRAGMA user_version = {VERSION}")
 
 
-def check_identity(application: int, version: int, *, empty: bool) -> None:
-    """Raise LedgerForeign unless the file is empty or a ledger that this version knows."""
+def identify(database: APSWDatabase) -> int:
+    """
+    Return the version of a ledger, 0 for an empty file; writes nothing.
+
+    Raises: LedgerForeign if the file belongs to another program or to a newer Millrace.
+    """
+    application, version = (
+        int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+    )
+    tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    _check(application, version, empty=not tables)
+    return version
+
+
+def _check(application: int, version: int, *, empty: bool) -> None:
     if application != APPLICATION_ID and not (empty and application == 0):
         msg = "this database belongs to another program; point [database] url at a file of Millrace's own"
         raise LedgerForeign(msg)

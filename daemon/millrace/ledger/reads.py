@@ -6,11 +6,12 @@ heavy, so that a reading command starts at once.
 from __future__ import annotations
 
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import NotFound
+from millrace.errors import LedgerError, NotFound
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
@@ -38,7 +39,9 @@ class Reads:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
-        self._open: list[apsw.Connection] = []
+        # Weak: the connection of a thread that ended closes with it.
+        self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
         self._closed = False
 
     @staticmethod
@@ -55,15 +58,19 @@ class Reads:
     def close(self) -> None:
         """Close the connections of all threads."""
         self._closed = True
-        while self._open:
-            self._open.pop().close()
+        with self._lock:
+            for connection in list(self._open):
+                connection.close()
 
     def connection(self) -> apsw.Connection:
         """Return this thread's connection."""
+        if self._closed:
+            raise LedgerError("the ledger is closed")
         found: apsw.Connection | None = getattr(self._local, "connection", None)
-        if found is None or self._closed:
+        if found is None:
             found = self._local.connection = open_reader(self._path)
-            self._open.append(found)
+            with self._lock:
+                self._open.add(found)
         return found
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
@@ -132,18 +139,20 @@ class Reads:
     def status_counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, from the counters."""
         columns = ", ".join(f"coalesce(sum({status}), 0)" for status in Status)
-        counts = self._rows(f"SELECT {columns} FROM tally")[0]
+        counts = self._rows(f"SELECT {columns} FROM tally")[0]  # noqa: S608 - columns of our own making
         return {status.value: count for status, count in zip(Status, counts, strict=True)}
 
     def tallies(self) -> list[Tally]:
         """Return the conservation counters."""
-        columns = "queue, client, task, accepted, waiting, queued, running, succeeded, dead, cancelled, pruned"
-        return [Tally(*row) for row in self._rows(f"SELECT {columns} FROM tally ORDER BY queue, client, task")]
+        sql = """SELECT queue, client, task, accepted, waiting, queued, running, succeeded, dead, cancelled, pruned
+                   FROM tally ORDER BY queue, client, task"""
+        return [Tally(*row) for row in self._rows(sql)]
 
     def queues(self) -> list[QueueRow]:
         """Return the queues that have had work, or are paused, with their depths."""
-        sql = """SELECT queue, sum(waiting), sum(queued), sum(running), EXISTS (SELECT 1 FROM pause WHERE pause.queue = all_.queue)
-                   FROM (SELECT queue, waiting, queued, running FROM lane UNION ALL SELECT queue, 0, 0, 0 FROM pause) AS all_
+        sql = """SELECT queue, sum(waiting), sum(queued), sum(running), max(paused)
+                   FROM (SELECT queue, waiting, queued, running, 0 AS paused FROM lane
+                         UNION ALL SELECT queue, 0, 0, 0, 1 FROM pause)
                   GROUP BY queue ORDER BY queue"""
         return [
             QueueRow(queue, bool(paused), waiting, queued, running, self._oldest(queue) if queued else None)
@@ -157,8 +166,9 @@ class Reads:
         )
 
     def _oldest(self, queue: str) -> int | None:
-        """Return since when the oldest job is queued: the first of each lane and priority, so no scan of the backlog."""
-        sql = """SELECT priority, queued_at FROM job WHERE status = 'queued' AND queue = ? AND client = ? AND priority < ?
+        """Return since when the oldest job is queued: the first of each lane and priority, no scan of the backlog."""
+        sql = """SELECT priority, queued_at FROM job
+                  WHERE status = 'queued' AND queue = ? AND client = ? AND priority < ?
                   ORDER BY priority DESC, queued_at LIMIT 1"""
         firsts: list[int] = []
         for (client,) in self._rows("SELECT client FROM lane WHERE queue = ? AND queued > 0", (queue,)):

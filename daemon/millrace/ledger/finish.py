@@ -22,7 +22,11 @@ _FINISH: Final = """  -- the guarded end of an attempt
 UPDATE job SET status = ?1, reason = ?2, due_at = CASE ?1 WHEN 'waiting' THEN ?3 ELSE due_at END,
   finished_at = ?4, duration_ms = ?5, result = ?6, result_hash = ?7, error = coalesce(?8, error),
   failures = failures + ?9, crashes = crashes + ?10, daemon = NULL, cancel_by = NULL
- WHERE id = ?11 AND attempt = ?12 AND status = 'running'"""
+ WHERE id = ?11 AND attempt = ?12 AND status = 'running'
+   AND (cancel_by IS NULL OR ?1 NOT IN ('waiting', 'queued'))"""
+
+_TO_END: Final = """  -- whether the attempt still owns the job, and somebody asked for its end
+SELECT 1 FROM job WHERE id = ? AND attempt = ? AND status = 'running' AND cancel_by IS NOT NULL"""
 
 _HISTORY: Final = """  -- the attempt that is over
 INSERT INTO attempt (job_id, attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts)
@@ -67,7 +71,8 @@ class End(NamedTuple):
 
 def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
     """
-    End an attempt; return the job's new status. A released job keeps its place in the line (`queued_at`).
+    End an attempt; return the job's new status. A released job keeps its place in the line (`queued_at`). One that
+    was cancelled meanwhile is cancelled, however its attempt would have gone on.
 
     Raises: LostClaim if the attempt no longer owns the job.
     """
@@ -92,6 +97,9 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
         ),
     )
     if changed != 1:
+        if to not in FINAL and tx.rows(_TO_END, (held.job_id, held.attempt)):
+            # The wish came while the attempt was ending otherwise: a job that was cancelled is not run again.
+            return finish(tx, held, end._replace(move="stop", reason=None, due_at=None), daemon)
         msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; what it brought is dropped"
         raise LostClaim(msg)
     facts = dump(end.facts) if end.facts else None

@@ -19,7 +19,7 @@ SELECT client, vtime, queued FROM lane
  WHERE queue = ?1 AND queued > 0 AND NOT EXISTS (SELECT 1 FROM pause WHERE queue = ?1)
  ORDER BY vtime, client"""
 
-_CLAIM: Final = """  -- the first queued jobs of a lane, fenced by their new attempt; served by the partial index job_queued
+_CLAIM: Final = """  -- the first queued jobs of a lane, fenced by their new attempt; served by job_queued
 UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?1, started_at = ?2
  WHERE status = 'queued' AND id IN (SELECT id FROM job WHERE status = 'queued' AND queue = ?3 AND client = ?4
                                      ORDER BY priority DESC, queued_at, id LIMIT ?5)
@@ -47,7 +47,7 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
         taken = tx.rows(_CLAIM, (daemon, tx.now_ms, queue, client, share))
         claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
         if len(lanes) > 1:
-            tx.run(_SERVED, (len(taken) / weights.get(client, 1.0), queue, client))
+            tx.run(_SERVED, (share / weights.get(client, 1.0), queue, client))
     return claims
 
 
@@ -83,4 +83,5 @@ def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: tuple[A
     if checksum(payload) == digest:
         return held
     finish(tx, held, End("give_up", 0.0, error=_DAMAGED), daemon)
+    tx.changes.queued.add(queue)  # fewer claims than were asked for, and yet there may be more work
     return None

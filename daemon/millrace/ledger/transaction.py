@@ -23,7 +23,8 @@ ON CONFLICT DO UPDATE SET {", ".join(f"{name} = {name} + excluded.{name}" for na
 
 _LANE: Final = """  -- add the batch's changes to the lane; one that had been idle does not get its unused past back
 INSERT INTO lane (queue, client, vtime, waiting, queued, running) VALUES (?1, ?2, coalesce(
-    (SELECT min(vtime) FROM lane WHERE queue = ?1 AND queued > 0), 0.0), ?3, ?4, ?5)
+    (SELECT min(vtime) FROM lane WHERE queue = ?1 AND queued > 0),
+    (SELECT max(vtime) FROM lane WHERE queue = ?1), 0.0), ?3, ?4, ?5)
 ON CONFLICT DO UPDATE SET
   vtime = CASE WHEN queued = 0 AND excluded.queued > 0 THEN max(vtime, excluded.vtime) ELSE vtime END,
   waiting = waiting + excluded.waiting, queued = queued + excluded.queued, running = running + excluded.running"""

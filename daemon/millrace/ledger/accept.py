@@ -22,7 +22,7 @@ _INSERT: Final = f"""  -- one accepted job
 INSERT INTO job (id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
   daemon_deaths, payload, payload_hash, key, run_id, stage, record, source_kind, source_name, correlation_id,
   created_at, queued_at, due_at)
-VALUES {_ROW}"""
+VALUES {_ROW}"""  # noqa: S608 - made of our own text
 # Many rows in one statement: the driver takes the interpreter's lock anew for each, which other threads fight over.
 _ROWS_AT_ONCE: Final = 50
 _INSERT_MANY: Final = _INSERT + f", {_ROW}" * (_ROWS_AT_ONCE - 1)
@@ -36,7 +36,7 @@ UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
    SELECT id FROM job WHERE status = 'waiting' AND due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2)
 RETURNING queue, client, task"""
 
-_FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that this site can run again; served by job_waiting
+_FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that fits again; served by job_waiting
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
  WHERE status = 'waiting' AND id IN (
    SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)

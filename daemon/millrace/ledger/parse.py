@@ -15,9 +15,9 @@ _DASHES: Final = (8, 12, 16, 20)
 
 def as_job(row: tuple[Any, ...]) -> JobRow:
     """Return the job of a database row in the order of `reads._JOB`."""
-    (*head, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at, queued_at, due_at,
-     started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
-    return JobRow(
+    (*head, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at, queued_at,
+     due_at, started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
+    return JobRow(  # type: ignore[call-arg] # the columns before the result, in the order of the fields
         *head, result, _error(error), key, run_id, stage, record, Source(source_kind, source_name), correlation,
         created_at, queued_at, due_at, started_at, finished_at, _seconds(duration_ms), cancel_by is not None,
     )  # fmt: skip

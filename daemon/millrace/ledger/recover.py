@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.ledger.control import record
 from millrace.ledger.finish import dump
-from millrace.ledger.rows import ChildRow, DaemonRow
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from millrace.ledger.rows import ChildRow, DaemonRow
     from millrace.ledger.transaction import Transaction
 
 _SIGN_IN: Final = """  -- a daemon takes over

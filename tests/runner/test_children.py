@@ -241,6 +241,18 @@ def test_a_shutdown_hands_running_jobs_back_without_cost(
     assert rig.alone()
 
 
+def test_the_close_interrupts_what_runs(rig: Rig, tmp_path: Path, aside: Callable[..., Future[Any]]) -> None:
+    """The daemon took its process away; that is no crash of the job's own."""
+    job_id = rig.accept("wait_for", release=str(tmp_path / "never"), started=str(tmp_path / "started"))
+    under_way = aside(rig.work, rig.claim())
+    until((tmp_path / "started").exists)
+
+    rig.children.close()
+    under_way.result(20)
+    job = rig.row(job_id)
+    assert (job.status, job.failures, job.crashes) == ("queued", 0, 0)
+
+
 def test_after_the_close_no_child_is_started(rig: Rig) -> None:
     """A worker that comes late finds the daemon going down, and hands its job back."""
     rig.children.close()

@@ -140,7 +140,9 @@ class Children:
                 self._bury(child, why)
 
     def _explained(self, verdict: Verdict) -> Verdict:
-        """Tell a KILL by the kernel, for want of memory, from one by somebody's hand."""
+        """Tell a KILL by the kernel, for want of memory, from one by somebody's hand or by our own close."""
+        if self._nursery.closed and verdict.kind in {"crashed", "lost"}:
+            return Verdict(INTERRUPTED, facts=verdict.facts)
         if verdict.kind != "crashed" or verdict.facts.get("signal") != "SIGKILL" or not self._oom.struck():
             return verdict
         error = JobError(
@@ -181,7 +183,7 @@ class Children:
             self._nursery.rest()
 
     def close(self) -> None:
-        """End all children, with all that descends from them, and the fork server. Attempts under way are crashes."""
+        """End all children, with all that descends from them, and the fork server; what runs is interrupted."""
         with self._lock:
             idle = [child for children in self._idle.values() for child in children]
             self._idle.clear()
@@ -234,9 +236,8 @@ class Children:
         with self._lock:
             self._alive.pop(child.pid, None)
         child.close()
-        self._emit(
-            ChildEnded(child.queue, child.pid, why, gone.words(), len(child.killed) + int(gone.facts.get("killed", 0)))
-        )
+        descendants = len(child.killed) + int(gone.facts.get("killed", 0))
+        self._emit(ChildEnded(child.queue, child.pid, why, gone.words(), descendants))
 
 
 def _order(held: Claim, deadline: float | None, settings: dict[str, Any]) -> dict[str, Any]:

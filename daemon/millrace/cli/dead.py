@@ -29,10 +29,9 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     List the dead letters, newest job first.
 
     \b
-    Exit: 0 listed, also when there are none; 4 no ledger yet, or no job --after.
+    Exit: 0 listed, also when there are none; 4 there is no job --after.
     """
-    with session.reads() as reads:
-        page = page_of(reads, after, status="dead", **wanted)
+    page = page_of(session, after, status="dead", **wanted)
     now_ms = session.clock.now_ms()
     print_page(page, lambda found: dead_table(found, now_ms), "No dead letters like that.", as_json=as_json)
 

@@ -10,14 +10,14 @@ from millrace.cli.output import as_json, echo_json, one_line
 from millrace.cli.session import tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import Since, age, ago
-from millrace.ledger.rows import JobFilter
+from millrace.ledger.rows import JobFilter, Page
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow, Page
+    from millrace.cli.session import Session
+    from millrace.ledger.rows import JobRow
 
 F = TypeVar("F", bound="Callable[..., Any]")
 MOST: Final = 1000
@@ -69,9 +69,12 @@ status_option = click.option(
 )
 
 
-def page_of(reads: Reads, after: str | None, **wanted: Any) -> Page:
-    """Return the page of jobs that the options ask for; `after` may be shortened like any id."""
-    return reads.jobs(JobFilter(**wanted, after=reads.job(after).id if after else None))
+def page_of(session: Session, after: str | None, **wanted: Any) -> Page:
+    """Return the page of jobs that the options ask for; `after` may be shortened like any id. No ledger, no jobs."""
+    if not session.places.ledger.exists():
+        return Page([], None)
+    with session.reads() as reads:
+        return reads.jobs(JobFilter(**wanted, after=reads.job(after).id if after else None))
 
 
 def print_page(page: Page, text: Callable[[Sequence[JobRow]], str], nothing: str, *, as_json: bool) -> None:

@@ -28,10 +28,9 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     List jobs, newest first.
 
     \b
-    Exit: 0 listed, also when there are none; 4 no ledger yet, or no job --after.
+    Exit: 0 listed, also when there are none; 4 there is no job --after.
     """
-    with session.reads() as reads:
-        page = page_of(reads, after, **wanted)
+    page = page_of(session, after, **wanted)
     now_ms = session.clock.now_ms()
     picked = any(value is not None for name, value in wanted.items() if name != "limit")
     nothing = (

@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.output import plural
-from millrace.cli.session import tell_error
+from millrace.cli.session import tell, tell_error
 from millrace.define.payload import strict_json
-from millrace.errors import MillraceError, PayloadError, Problem, TooLarge, did_you_mean
+from millrace.errors import LedgerError, MillraceError, Overloaded, PayloadError, Problem, TooLarge, did_you_mean
 from millrace.ledger.rows import Source
 from millrace.queue.submit import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import IO
 
     from millrace.clock import Clock
+    from millrace.ledger.accept import Accepted
     from millrace.queue.submit import Submitter
 
 BAD_LINES: Final = 2
@@ -34,17 +35,18 @@ _FIELDS: Final[dict[str, type]] = {"task": str, "client": str, "queue": str, "pr
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the lines. `last` is the number of the last line with a verdict, `code` the exit code."""
+    """What became of the lines; `not_taken` names those that a full queue or disk kept out, `code` is the exit code."""
 
     added: int = 0
     existed: int = 0
     refused: int = 0
-    last: int = 0
+    not_taken: str = ""
     code: int = 0
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, int | str | None]:
         """Return the counts as JSON."""
-        return {"added": self.added, "existed": self.existed, "refused": self.refused}
+        counts = {"added": self.added, "existed": self.existed, "refused": self.refused}
+        return {**counts, "not_taken": self.not_taken or None}
 
     def words(self) -> str:
         """Return the counts as a sentence."""
@@ -79,6 +81,9 @@ class Lines:
     ) -> None:
         self.name = name
         self.numbers: deque[int] = deque()  # of the lines that were handed on and have no verdict yet
+        self.read = 0  # the number of the last line that was read
+        self.ended = False
+        self._stopped = False
         self._file = file
         self._task = task
         self._key_from = key_from
@@ -87,21 +92,32 @@ class Lines:
 
     def __iter__(self) -> Iterator[Submission | MillraceError]:
         """Yield a submission for each line, or the error of one that is none."""
-        number = 0
-        while line := self._file.readline(self._longest + 1):
-            number += 1
+        while not self._stopped:
+            line = self._file.readline(self._longest + 1)
+            if not line:
+                self.ended = True
+                return
+            self.read += 1
             whole = len(line) <= self._longest
             if not whole:
                 self._skip_rest(line)
             if text := line.strip():
-                self.numbers.append(number)
-                yield self._read(text, number) if whole else TooLarge(f"a line has more than {self._longest:,} bytes")
+                self.numbers.append(self.read)
+                yield (
+                    self._submission(text, self.read)
+                    if whole
+                    else TooLarge(f"a line has more than {self._longest:,} bytes")
+                )
+
+    def stop(self) -> None:
+        """Read no further."""
+        self._stopped = True
 
     def _skip_rest(self, line: bytes) -> None:
         while line and not line.endswith(b"\n"):
             line = self._file.readline(self._longest)
 
-    def _read(self, text: bytes, number: int) -> Submission | MillraceError:
+    def _submission(self, text: bytes, number: int) -> Submission | MillraceError:
         source = Source("cli", f"{self.name}:{number}")
         if self._task is not None and self._key_from is None:  # the fast way: the check of the task reads the text
             return Submission(task=self._task, text=text, source=source, **self._common)
@@ -163,33 +179,72 @@ def _key_of(payload: object, field: str) -> str:
 
 def submit_lines(submitter: Submitter, lines: Lines, clock: Clock) -> Counts:
     """
-    Submit all lines, naming the bad ones on stderr.
+    Submit all lines, naming the bad ones on stderr. A full queue or disk ends it: what follows would fail the same way.
 
     Returns: The counts; their `code` is 2 if a line was refused, or that of the error at which it ended early.
     """
     counts = Counts()
     progress = _Progress(clock)
+    tally = _Verdicts(lines, counts, progress)
     try:
         for verdicts in submitter.submit_many(lines):
             for verdict in verdicts:
-                counts.last = lines.numbers.popleft()
-                if isinstance(verdict, MillraceError):
-                    counts.refused += 1
-                    progress.clear()
-                    tell_error(verdict, f"{lines.name}:{counts.last}: ")
-                elif verdict.existed:
-                    counts.existed += 1
-                else:
-                    counts.added += 1
+                tally.add(verdict)
             progress.show(counts)
     except MillraceError as error:
-        progress.clear()
-        tell_error(error, f"{lines.name}: stopped after line {counts.last}: ")
-        counts.code = error.exit_code
-        return counts
+        tally.stopped_by = tally.stopped_by or error
     progress.clear()
-    counts.code = BAD_LINES if counts.refused else 0
+    tally.tell_end()
     return counts
+
+
+class _Verdicts:
+    """Counts the verdicts, names the bad lines, and ends the reading when more lines would only fail the same way."""
+
+    def __init__(self, lines: Lines, counts: Counts, progress: _Progress) -> None:
+        self.stopped_by: MillraceError | None = None
+        self._not_taken: list[int] = []
+        self._lines = lines
+        self._counts = counts
+        self._progress = progress
+
+    def add(self, verdict: Accepted | MillraceError) -> None:
+        """Count the verdict of the next line."""
+        number = self._lines.numbers.popleft()
+        if isinstance(verdict, Overloaded | LedgerError):
+            self._lines.stop()
+            self.stopped_by = self.stopped_by or verdict
+            self._not_taken.append(number)
+        elif isinstance(verdict, MillraceError):
+            self._counts.refused += 1
+            self._counts.code = BAD_LINES
+            self._progress.clear()
+            tell_error(verdict, f"{self._lines.name}:{number}: ")
+        elif verdict.existed:
+            self._counts.existed += 1
+        else:
+            self._counts.added += 1
+
+    def tell_end(self) -> None:
+        """Say which lines were not taken when it ended early."""
+        if self.stopped_by is None:
+            return
+        self._counts.code = self.stopped_by.exit_code
+        rest = [] if self._lines.ended else [f"{self._lines.read + 1} and all after it"]
+        self._counts.not_taken = ", ".join([*spans([*self._not_taken, *self._lines.numbers]), *rest])
+        tell_error(self.stopped_by, f"{self._lines.name}: ")
+        tell(f"millrace: {self._lines.name}: these lines were not taken: {self._counts.not_taken}")
+
+
+def spans(numbers: Iterable[int]) -> list[str]:
+    """Return rising numbers as spans: 3, 4, 5, 9 → "3-5", "9"."""
+    ends: list[list[int]] = []
+    for number in numbers:
+        if ends and number == ends[-1][1] + 1:
+            ends[-1][1] = number
+        else:
+            ends.append([number, number])
+    return [str(first) if first == last else f"{first}-{last}" for first, last in ends]
 
 
 class _Progress:

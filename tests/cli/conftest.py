@@ -1,0 +1,149 @@
+"""A small site, and ways to call the command line on it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from millrace.cli.main import main
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.moves import Moves
+from millrace.ledger.rows import Claim, JobError, NewJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+CONFIG = """\
+[site]
+jobs = "cli_jobs"   # not "jobs": that is the repository's own, which other tests import
+
+[queues.io]
+kind = "thread"
+workers = 2
+
+[clients.acme]
+"""
+JOBS = '''\
+from millrace import task
+
+
+@task
+def add(left: int, right: int = 1) -> int:
+    """Add two numbers."""
+    return left + right
+
+
+@task(queue="io", retries=0)
+def greet(name: str) -> str:
+    """Greet somebody."""
+    return f"Hello, {name}"
+'''
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a call came to."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+class Site:
+    """A site in a folder of its own."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.config = root / "config.toml"
+        self.state = root / "var"
+        self.ledger = self.state / "millrace.db"
+        self.config.write_text(CONFIG)
+        (root / "cli_jobs").mkdir()
+        (root / "cli_jobs" / "sums.py").write_text(JOBS)
+
+    def open(self) -> Ledger:
+        return Ledger(self.ledger, synchronous="normal")
+
+    def argv(self, *words: str) -> list[str]:
+        return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
+
+    def process(self, *words: str, stdin: bytes = b"", cwd: Path | None = None, **environ: str) -> Done:
+        """Call the command line in a process of its own."""
+        path = str(Path(__file__).resolve().parents[2] / "daemon")
+        done = subprocess.run(
+            self.argv(*words),
+            input=stdin,
+            capture_output=True,
+            cwd=cwd or self.root,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "LANG": "C.UTF-8", "LOGNAME": "tess", **environ},
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """Make a site with two tasks."""
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def call(site: Site, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Call the command line in this process."""
+
+    def run(*words: str) -> Done:
+        capsys.readouterr()
+        code = main(["-c", str(site.config), *words])
+        out, err = capsys.readouterr()
+        return Done(code, out, err)
+
+    return run
+
+
+class Past:
+    """Makes things have happened in a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.moves = Moves(ledger.writer, daemon="daemon-1")
+
+    def job(self, task: str = "add", payload: str = '{"left":1}', **given: Any) -> str:
+        return (
+            self.moves.accept([NewJob(task=task, queue=given.pop("queue", "default"), payload=payload, **given)])
+            .wait()[0]
+            .id
+        )
+
+    def claimed(self, **given: Any) -> Claim:
+        job_id = self.job(**given)
+        held = {claim.job_id: claim for claim in self.moves.claim(given.get("queue", "default"), 100).wait()}
+        return held[job_id]
+
+    def succeeded(self, result: str = "2", **given: Any) -> str:
+        held = self.claimed(**given)
+        self.moves.succeed(held, result, duration_s=0.25).wait()
+        return held.job_id
+
+    def dead(self, message: str = "no luck", **given: Any) -> str:
+        held = self.claimed(**given)
+        error = JobError("ValueError", message, f"Traceback (most recent call last):\n  in add\nValueError: {message}")
+        self.moves.give_up(held, error, duration_s=0.5, cause="out of retries").wait()
+        return held.job_id
+
+
+@pytest.fixture
+def past(site: Site) -> Iterator[Past]:
+    """Open the site's ledger, to fill it with history."""
+    with site.open() as ledger:
+        yield Past(ledger)

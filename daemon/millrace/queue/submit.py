@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from millrace.errors import MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
+from millrace.errors import LedgerError, MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from millrace.config.settings import Settings
     from millrace.define.registry import Registry
@@ -24,6 +25,7 @@ CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
 MAX_PRIORITY: Final = 1_000_000
 MAX_KEY: Final = 255
 FULL_RETRY_S: Final = 5.0
+LATEST_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999: later ones have no text form
 
 
 class Submission(NamedTuple):
@@ -80,13 +82,12 @@ class Submitter:
         """Check a submission and hand it to the writer; the ticket carries one `Accepted`."""
         try:
             job = self.prepare(wanted)
-            self._check_room(job.queue)
+            if self._room(job.queue) < 1:
+                raise self._overloaded(job.queue)
         except MillraceError as error:
             self._emit(SubmitRefused(wanted.task, error.type, str(error)))
             raise
-        ticket = self._moves.accept([job])
-        ticket.then(lambda done: self._announce([job], done))
-        return ticket
+        return self._hand_over([job])
 
     def submit_many(self, many: Iterable[Submission | MillraceError]) -> Iterator[list[Accepted | MillraceError]]:
         """
@@ -95,21 +96,33 @@ class Submitter:
         Args:
             many: Submissions; an error stands for one that could not even be read, and is passed on in its place.
         Returns: One verdict for each, in order, chunk by chunk, each chunk after its commit.
+        Raises: Overloaded or LedgerError, after the verdicts of all that was handed in; what follows was not.
         """
         before: _Chunk | None = None
+        failed: MillraceError | None = None
+        for chunk in self._chunks(many):
+            failed = self._send(chunk, before)
+            if before is not None:
+                yield self._verdicts(before)
+                failed = failed or before.failed
+            before = chunk
+            if failed is not None:
+                break
+        if before is not None and before.sent:
+            yield self._verdicts(before)
+            failed = failed or before.failed
+        if failed is not None:
+            raise failed
+
+    def _chunks(self, many: Iterable[Submission | MillraceError]) -> Iterator[_Chunk]:
         chunk = _Chunk()
         for wanted in many:
-            chunk.add(wanted if isinstance(wanted, MillraceError) else self._prepared(wanted))
-            if chunk.full:
-                self._send(chunk)
-                if before is not None:
-                    yield self._verdicts(before)
-                before, chunk = chunk, _Chunk()
+            chunk.verdicts.append(wanted if isinstance(wanted, MillraceError) else self._prepared(wanted))
+            if len(chunk.verdicts) >= CHUNK:
+                yield chunk
+                chunk = _Chunk()
         if chunk.verdicts:
-            self._send(chunk)
-        for rest in (before, chunk):
-            if rest is not None and rest.verdicts:
-                yield self._verdicts(rest)
+            yield chunk
 
     def prepare(self, wanted: Submission) -> NewJob:
         """
@@ -156,40 +169,45 @@ class Submitter:
         except MillraceError as error:
             return error
 
-    def _check_room(self, queue: str, more: int = 1) -> None:
-        bound = self._settings.queues[queue].max_backlog
-        open_jobs = self._reads.depth(queue)
-        if open_jobs + more > bound:
-            raise Overloaded(
-                f'queue "{queue}" has {open_jobs} open jobs, its max_backlog is {bound}: try again later',
-                retry_after_s=FULL_RETRY_S,
-            )
+    def _room(self, queue: str) -> int:
+        return self._settings.queues[queue].max_backlog - self._reads.depth(queue)
 
-    def _send(self, chunk: _Chunk) -> None:
-        """Hand a chunk to the writer. Jobs with a key go in by themselves, so that one conflict refuses one job."""
-        for place, item in enumerate(chunk.verdicts):
-            if isinstance(item, NewJob) and item.key is not None:
-                chunk.keyed[place] = self._moves.accept([item])
-        chunk.plain = [
-            place for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob) and item.key is None
-        ]
-        jobs = [chunk.verdicts[place] for place in chunk.plain]
-        for queue in {job.queue for job in jobs if isinstance(job, NewJob)}:
-            self._check_room(queue, len(jobs))
-        chunk.ticket = self._moves.accept(jobs) if jobs else None  # type: ignore[arg-type] # only new jobs are in it
-        if jobs:
-            chunk.ticket.then(lambda done: self._announce(jobs, done))  # type: ignore[union-attr,arg-type]
+    def _overloaded(self, queue: str) -> Overloaded:
+        bound = self._settings.queues[queue].max_backlog
+        return Overloaded(
+            f'queue "{queue}" is at its max_backlog of {bound} open jobs: try again later', retry_after_s=FULL_RETRY_S
+        )
+
+    def _send(self, chunk: _Chunk, before: _Chunk | None) -> Overloaded | None:
+        """
+        Hand a chunk to the writer, if its queues have room for all of it; return why not.
+
+        Jobs with a key go in by themselves, so that one conflict refuses one job.
+        """
+        jobs = {place: item for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob)}
+        for queue, count in Counter(job.queue for job in jobs.values()).items():
+            if before is not None and self._room(queue) < count + CHUNK:
+                self._verdicts(before)  # near the bound what is still on its way counts
+            if self._room(queue) < count:
+                return self._overloaded(queue)
+        chunk.sent = True
+        chunk.keyed = {place: self._hand_over([job]) for place, job in jobs.items() if job.key is not None}
+        chunk.plain = [place for place, job in jobs.items() if job.key is None]
+        chunk.ticket = self._hand_over([jobs[place] for place in chunk.plain]) if chunk.plain else None
+        return None
+
+    def _hand_over(self, jobs: list[NewJob]) -> Ticket[list[Accepted]]:
+        ticket = self._moves.accept(jobs)
+        ticket.then(lambda done: self._announce(jobs, done))
+        return ticket
 
     @staticmethod
     def _verdicts(chunk: _Chunk) -> list[Accepted | MillraceError]:
         if chunk.ticket is not None:
-            for place, accepted in zip(chunk.plain, chunk.ticket.wait(), strict=True):
-                chunk.verdicts[place] = accepted
+            for place, verdict in zip(chunk.plain, chunk.outcome(chunk.ticket, len(chunk.plain)), strict=True):
+                chunk.verdicts[place] = verdict
         for place, ticket in chunk.keyed.items():
-            try:
-                chunk.verdicts[place] = ticket.wait()[0]
-            except MillraceError as error:
-                chunk.verdicts[place] = error
+            chunk.verdicts[place] = chunk.outcome(ticket, 1)[0]
         return chunk.verdicts  # type: ignore[return-value] # every new job has been replaced by its verdict
 
     def _announce(self, jobs: list[NewJob], done: Ticket[list[Accepted]]) -> None:
@@ -205,16 +223,19 @@ class _Chunk:
 
     def __init__(self) -> None:
         self.verdicts: list[NewJob | Accepted | MillraceError] = []
+        self.sent = False
         self.plain: list[int] = []
         self.keyed: dict[int, Ticket[list[Accepted]]] = {}
         self.ticket: Ticket[list[Accepted]] | None = None
+        self.failed: LedgerError | None = None
 
-    def add(self, item: NewJob | MillraceError) -> None:
-        self.verdicts.append(item)
-
-    @property
-    def full(self) -> bool:
-        return len(self.verdicts) >= CHUNK
+    def outcome(self, ticket: Ticket[list[Accepted]], count: int) -> Sequence[Accepted | MillraceError]:
+        """Return a verdict for each job of a commit; one that failed refuses them all."""
+        try:
+            return ticket.wait()
+        except MillraceError as error:
+            self.failed = error if isinstance(error, LedgerError) else self.failed
+            return [error] * count
 
 
 def _check_bounds(wanted: Submission) -> None:
@@ -225,5 +246,9 @@ def _check_bounds(wanted: Submission) -> None:
         problems.append(Problem("key", f"must have 1 to {MAX_KEY} characters"))
     if wanted.key is not None and not wanted.key.isprintable():
         problems.append(Problem("key", "must consist of printable characters"))
+    if wanted.due_at is not None and not 0 <= wanted.due_at <= LATEST_MS:
+        problems.append(Problem("due_at", "must lie between the years 1970 and 9999"))
+    if len(wanted.correlation_id) > MAX_KEY or not wanted.correlation_id.isprintable():
+        problems.append(Problem("correlation_id", f"must have at most {MAX_KEY} characters, all printable"))
     if problems:
         raise PayloadError(problems)

@@ -12,7 +12,7 @@ from millrace import __version__
 from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping
 from millrace.process.engine import Engine
 from millrace.process.face import Face
-from millrace.process.lock import Lock
+from millrace.process.lock import take_lock
 from millrace.process.notify import Supervisor
 
 if TYPE_CHECKING:
@@ -53,23 +53,20 @@ class Daemon:
         """
         began = self._clock.monotonic()
         sys.setswitchinterval(SWITCH_S)
-        lock = Lock(self._site.places.ledger)
+        self._listen_to_signals()
+        take_lock(self._site.places.ledger)
+        engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
+        face = Face(self._site, engine, clock=self._clock, bus=self._bus)
         try:
-            self._listen_to_signals()
-            engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
-            face = Face(self._site, engine, clock=self._clock, bus=self._bus)
-            try:
-                face.start()
-                engine.start()
-                face.accept()
-                took_s = round(self._clock.monotonic() - began, 3)
-                self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
-                self._manager.tell(READY=1, STATUS=f"serving {self._site.places.root}")
-                failed = self._serve(engine)
-            finally:
-                self._wind_down(engine, face)
+            face.start()
+            engine.start()
+            face.accept()
+            took_s = round(self._clock.monotonic() - began, 3)
+            self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
+            self._manager.tell(READY=1, STATUS=f"serving {self._site.places.root}")
+            failed = self._serve(engine)
         finally:
-            lock.release()
+            self._wind_down(engine, face)
         return int(failed)
 
     def _serve(self, engine: Engine) -> bool:
@@ -94,7 +91,7 @@ class Daemon:
         face.refuse()
         released = engine.drain(defaults.drain, self._hurry)
         face.stop()
-        engine.stop(defaults.grace + STOP_MARGIN_S)
+        engine.stop(defaults.grace + STOP_MARGIN_S, self._hurry)
         self._bus.emit(DaemonStopped(released))
 
     def _listen_to_signals(self) -> None:

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from millrace.events import Emit
 
 LOOK_S: Final = 0.05
+NOW_S: Final = 2.0  # for what was interrupted to be recorded, when the stop is in a hurry: processes need about one
 HUNG_S: Final = 20.0
 MOST_LOAD: Final = 4.0  # load average per core above which pools do not grow
 MOST_MEMORY: Final = 90.0  # percent
@@ -48,6 +49,7 @@ class Engine:
         self._clock = clock
         self._emit = emit
         self._never = threading.Event()
+        self._started = False
         settings, places = site.settings, site.places
         self.daemon = new_id(clock.now_ms())
         self.registry = load_jobs(places.root, places.jobs, queues=settings.queues)
@@ -105,6 +107,7 @@ class Engine:
         for pool in self._pools:
             pool.start()
         self.upkeep.start()  # last: it would take a pool that has not started for one that has died
+        self._started = True
 
     def states(self) -> list[PoolState]:
         """Return the pools at this moment."""
@@ -126,18 +129,21 @@ class Engine:
             self._clock.wait(hurry, LOOK_S)
         return released + self.running.interrupt_all("shutdown")
 
-    def stop(self, grace_s: float) -> None:
+    def stop(self, grace_s: float, hurry: threading.Event) -> None:
         """
-        Wait `grace_s` seconds at most for interrupted attempts to be recorded, then close everything.
+        Wait `grace_s` seconds at most, or a moment when `hurry` is set, for interrupted attempts to be recorded, then
+        close everything. It need not have been started.
 
         A thread that does not end by then ends with the process, and its job is queued again.
         """
         until = self._clock.monotonic() + grace_s
-        while self.running.jobs() and self._clock.monotonic() < until:
+        while self.running.jobs() and (now := self._clock.monotonic()) < until:
+            until = min(until, now + NOW_S) if hurry.is_set() else until
             self._clock.wait(self._never, LOOK_S)
         for live in self.running.jobs():
             self.moves.release(live.held, "shutdown", duration_s=0.0, facts={"thread": "did not end"})
-        self.upkeep.stop()
+        if self._started:
+            self.upkeep.stop()
         self.children.close()
         self._listener.close()
         self.moves.beat(stopped=True)

@@ -84,7 +84,8 @@ class Face:
         """Answer nothing any more."""
         self._end.set()
         self._server.stop(STOP_S)
-        self._proof.join(STOP_S)
+        if self._proof.is_alive():
+            self._proof.join(STOP_S)
 
     def _prove(self) -> None:
         while True:

@@ -20,35 +20,31 @@ if TYPE_CHECKING:
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
-class Lock:
+def take_lock(ledger: Path) -> int:
     """
-    The lock of a ledger, held until `release` or the death of the process.
+    Take the lock of a ledger; return its descriptor.
+
+    There is no way to give it back but the end of the process: a thread that would not stop runs its job until then,
+    and a daemon that started meanwhile would run that job beside it.
 
     Raises: AlreadyRunning with the pid of the daemon that has it.
     """
-
-    def __init__(self, ledger: Path) -> None:
-        path = _path(ledger)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.fcntl(self._file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-        except BlockingIOError:
-            os.close(self._file)
-            pid = holder(ledger)
-            who = f"pid {pid}" if pid else "another process"
-            raise AlreadyRunning(
-                f"a daemon already serves {ledger} ({who}): "
-                "stop that one first, or give this one a state folder of its own"
-            ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, f"{os.getpid()}\n".encode(), 0)
-
-    def release(self) -> None:
-        """Let go of the lock. The file stays: removing it would let two daemons hold one each."""
-        os.ftruncate(self._file, 0)
-        os.close(self._file)
+    path = _path(ledger)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+    except BlockingIOError:
+        os.close(file)
+        pid = holder(ledger)
+        who = f"pid {pid}" if pid else "another process"
+        raise AlreadyRunning(
+            f"a daemon already serves {ledger} ({who}): stop that one first, or give this one a state folder of its own"
+        ) from None
+    os.ftruncate(file, 0)
+    os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+    return file
 
 
 def holder(ledger: Path) -> int | None:

@@ -1,0 +1,45 @@
+"""Jobs that tell what they do by files in the site's folder, and wait for files to go on."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+from millrace import context, log, task
+
+
+def _pause() -> None:
+    threading.Event().wait(0.01)
+
+
+@task(timeout="60s")
+def add(a: int, b: int) -> int:
+    """Compute at once."""
+    return a + b
+
+
+@task(timeout="60s")
+def hold(name: str) -> str:
+    """Say that it runs, then wait until it may end; a second attempt notes its number."""
+    Path(f"{name}.pid").write_text(str(os.getpid()))
+    Path(f"{name}.running-{context().attempt}").touch()
+    while not Path(f"{name}.go").exists():
+        _pause()
+    return name
+
+
+@task(queue="io", timeout="60s")
+def polite(name: str) -> str:
+    """Hold a thread, but look every moment whether it should end: each `log` is such a point."""
+    Path(f"{name}.running-{context().attempt}").touch()
+    while not Path(f"{name}.go").exists():
+        log("still here", level="debug")
+        _pause()
+    return name
+
+
+@task(queue="io", timeout="60s")
+def stubborn(name: str) -> str:
+    """Hold a thread and never look."""
+    return str(hold(name))

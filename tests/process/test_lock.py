@@ -1,0 +1,88 @@
+"""One daemon per ledger, held by the kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from millrace.errors import AlreadyRunning
+from millrace.process.lock import holder, take_lock
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_HOLD = """
+import sys
+from pathlib import Path
+from millrace.process.lock import take_lock
+take_lock(Path(sys.argv[1]))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(ledger: Path) -> subprocess.Popen[bytes]:
+    """Start a process that takes the lock and keeps it until its input closes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(ledger)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.communicate()
+
+
+def test_nobody_holds_the_lock_of_a_ledger_that_is_not_there(tmp_path: Path) -> None:
+    """`status` asks before the first daemon has ever run."""
+    assert holder(tmp_path / "millrace.db") is None
+
+
+def test_the_holder_is_named_and_others_are_refused(tmp_path: Path) -> None:
+    """The message must help a person who does not know which of her terminals it is."""
+    ledger = tmp_path / "millrace.db"
+    other = hold(ledger)
+    try:
+        assert holder(ledger) == other.pid
+        with pytest.raises(AlreadyRunning, match=f"pid {other.pid}"):
+            take_lock(ledger)
+        assert holder(ledger) == other.pid, "a failed try must not take the lock from its holder"
+    finally:
+        end(other)
+
+
+def test_a_kill_lets_go_of_the_lock(tmp_path: Path) -> None:
+    """Nothing that a dead daemon leaves behind may stop the next one: no stale pid file."""
+    ledger = tmp_path / "millrace.db"
+    end(hold(ledger))
+    assert holder(ledger) is None
+    lock = take_lock(ledger)
+    assert holder(ledger) is not None
+    os.close(lock)
+    assert holder(ledger) is None
+
+
+def test_looking_does_not_take_the_lock(tmp_path: Path) -> None:
+    """A `status` at the wrong moment must not turn a starting daemon away."""
+    ledger = tmp_path / "millrace.db"
+    os.close(take_lock(ledger))  # the file is there, its lock is free
+    assert holder(ledger) is None
+    end(hold(ledger))
+
+
+def test_a_child_of_the_holder_does_not_inherit_the_lock(tmp_path: Path) -> None:
+    """A job's process that outlives a killed daemon must not keep the next daemon from starting."""
+    ledger = tmp_path / "millrace.db"
+    lock = take_lock(ledger)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        os.close(lock)
+        assert holder(ledger) is None
+        os.close(take_lock(ledger))
+        child.communicate(b"\n")

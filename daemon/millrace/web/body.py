@@ -26,16 +26,18 @@ async def chunks(request: Request) -> AsyncIterator[bytes]:
 
     Raises: HTTPException 408 if it stops arriving; ClientDisconnect if the caller has gone.
     """
-    stream = request.stream()
-    while True:
+    more = True
+    while more:
         try:
             async with asyncio.timeout(SILENCE_S):
-                chunk = await anext(stream, None)
+                message = await request.receive()
         except TimeoutError:
             raise HTTPException(408, f"nothing of the body arrived for {SILENCE_S:g} s") from None
-        if chunk is None:
-            return
-        yield chunk
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        if message.get("body"):
+            yield message["body"]
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -75,9 +77,10 @@ async def drain(request: Request) -> None:
     seen = 0
     try:
         async with asyncio.timeout(_DRAIN_S):
-            async for chunk in request.stream():
-                seen += len(chunk)
-                if seen > _DRAIN:
+            while seen < _DRAIN:
+                message = await request.receive()
+                if not message.get("more_body", False):
                     return
-    except (TimeoutError, RuntimeError, ClientDisconnect):
+                seen += len(message.get("body", b""))
+    except TimeoutError:
         return

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, TypeVar
+from collections import deque
+from typing import TYPE_CHECKING, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 from millrace.errors import LedgerBusy
 
@@ -13,7 +15,7 @@ if TYPE_CHECKING:
     from millrace.ledger.ticket import Ticket
 
 T = TypeVar("T")
-COMMIT_S = 30.0
+COMMIT_S: Final = 30.0
 
 
 async def committed(ticket: Ticket[T]) -> T:
@@ -23,24 +25,53 @@ async def committed(ticket: Ticket[T]) -> T:
     Raises: What the unit raised; LedgerBusy if it takes longer than 30 s (it may still be committed later).
     """
     loop = asyncio.get_running_loop()
-    done = asyncio.Event()
-
-    def wake(_ticket: Ticket[T]) -> None:
-        try:
-            loop.call_soon_threadsafe(done.set)
-        except RuntimeError:  # the loop has ended meanwhile: nobody waits any more
-            return
-
-    ticket.then(wake)
+    wakes = _WAKES.get(loop)
+    if wakes is None:
+        wakes = _WAKES[loop] = _Wakes(loop)
+    done = loop.create_future()
+    ticket.then(lambda _ticket: wakes.add(done))
     try:
         async with asyncio.timeout(COMMIT_S):
-            await done.wait()
+            await done
     except TimeoutError:
         msg = f"the ledger did not commit within {COMMIT_S:g} s: another process may hold its lock"
         raise LedgerBusy(msg) from None
-    return ticket.wait(0)
+    return ticket.wait()
 
 
 async def aside(look: Callable[[], T]) -> T:
-    """Run what may wait (a look at the ledger, a check in the site's own code) in one of the server's few threads."""
+    """Run what may take long (walking the ledger, reading a large body) in one of the server's few threads."""
     return await asyncio.get_running_loop().run_in_executor(None, look)
+
+
+class _Wakes:
+    """
+    Wakes an event loop from the ledger's writer, once for all the tickets of a commit.
+
+    Waking is a system call in the writer's thread, which then has to queue for the interpreter again.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._done: deque[asyncio.Future[None]] = deque()
+        self._called = False
+
+    def add(self, done: asyncio.Future[None]) -> None:
+        self._done.append(done)  # before the look at `_called`: whoever runs next must find it
+        if self._called:
+            return
+        self._called = True
+        try:
+            self._loop.call_soon_threadsafe(self._wake)
+        except RuntimeError:  # the loop has ended meanwhile: nobody waits any more
+            self._called = False
+
+    def _wake(self) -> None:
+        self._called = False
+        while self._done:
+            done = self._done.popleft()
+            if not done.done():
+                done.set_result(None)
+
+
+_WAKES: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, _Wakes]] = WeakKeyDictionary()

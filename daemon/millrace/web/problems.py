@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from millrace.errors import (
     KeyConflict,
@@ -132,6 +133,8 @@ class Guard:
 
         try:
             await self._app(scope, receive, watched)
+        except ClientDisconnect:
+            return  # the caller has gone in the middle of its own request: nobody is there to be answered
         except Exception as error:
             method, path = scope.get("method", ""), scope.get("path", "")
             text = "".join(traceback.format_exception(error))

@@ -17,7 +17,7 @@ from millrace.ledger.moves import Moves
 from millrace.ledger.rows import Claim, JobError, NewJob
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
 CONFIG = """\
 [site]
@@ -77,15 +77,15 @@ class Site:
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
 
-    def process(self, *words: str, stdin: bytes = b"", cwd: Path | None = None, **environ: str) -> Done:
+    def process(self, *words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Done:
         """Call the command line in a process of its own."""
         path = str(Path(__file__).resolve().parents[2] / "daemon")
         done = subprocess.run(
             self.argv(*words),
             input=stdin,
             capture_output=True,
-            cwd=cwd or self.root,
-            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "LANG": "C.UTF-8", "LOGNAME": "tess", **environ},
+            cwd=self.root,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": path, "LANG": "C.UTF-8", "LOGNAME": "tess", **(environ or {})},
             timeout=60,
             check=False,
         )

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     Call = Callable[..., Done]
 
 JOB_FIELDS = (
-    "id task queue client status reason priority attempt max_attempts payload result error key run_id stage record source "
-    "failures crashes correlation_id created_at queued_at due_at started_at finished_at duration_s"
+    "id task queue client status reason priority attempt max_attempts payload result error key run_id stage record "
+    "source failures crashes correlation_id created_at queued_at due_at started_at finished_at duration_s"
 )
 
 

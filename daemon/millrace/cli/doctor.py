@@ -10,7 +10,6 @@ from millrace.cli import checks
 from millrace.cli.output import as_json, colored, echo_json, plain
 from millrace.cli.session import Session, pass_session
 from millrace.errors import MillraceError
-from millrace.process.lock import holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -50,7 +49,11 @@ def _examine(session: Session) -> Iterator[Check]:
         places = session.places
     except MillraceError:
         return  # where the site is cannot be known; the first check has told why
-    pid = holder(places.ledger)
+    try:
+        pid = session.daemon_pid()
+    except MillraceError as error:
+        yield checks.Check("daemon", "fail", str(error), "sudo -u with that user")
+        return
     yield from checks.check_state(places)
     yield from checks.check_disk(places)
     yield from checks.check_ledger(session)

@@ -69,6 +69,22 @@ class Session:
         """Who calls, as events name it."""
         return f"cli:{self.user}"
 
+    def daemon_pid(self) -> int | None:
+        """
+        Return the pid of the daemon that holds the ledger, 0 if it has not yet said, None if there is none.
+
+        Raises: NotPermitted if this user may not look.
+        """
+        from millrace.errors import NotPermitted
+        from millrace.process.lock import holder
+
+        try:
+            return holder(self.places.ledger)
+        except PermissionError as error:
+            raise NotPermitted(
+                f"{error.filename} may not be read by {self.user}: call it as the daemon's user"
+            ) from error
+
     def site(self) -> Site:
         """Return the validated site. Raises SettingsError."""
         from millrace.config.load import load_site

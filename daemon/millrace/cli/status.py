@@ -14,7 +14,6 @@ from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
 from millrace.errors import NotFound
 from millrace.ledger.rows import Balance, JobFilter
-from millrace.process.lock import holder
 
 if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
@@ -32,9 +31,9 @@ def status(session: Session, *, as_json: bool) -> int:
     One screen of health.
 
     \b
-    Exit: 0 the daemon is running; 3 it is not; 78 bad configuration.
+    Exit: 0 the daemon is running; 3 it is not; 77 not permitted; 78 bad configuration.
     """
-    pid = holder(session.places.ledger)
+    pid = session.daemon_pid()
     daemon: DaemonRow | None = None
     balance = Balance(0, {}, 0, 0)
     failures: list[JobRow] = []

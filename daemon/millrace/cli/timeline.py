@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 _LABEL: Final = 12
 _LONGEST: Final = 2000
 _OUTCOMES: Final = {
-    "succeeded": "succeeded",
-    "retried": "failed, to be tried again",
-    "gave_up": "failed for good",
-    "parked": "put aside, at no cost",
-    "released": "handed back, at no cost",
-    "stopped": "stopped, as it was cancelled",
+    "succeeded": "succeeded{}",
+    "retried": "failed{}, to be tried again",
+    "gave_up": "failed{}, for good",
+    "parked": "put aside{}, at no cost",
+    "released": "handed back{}, at no cost",
+    "stopped": "stopped{}, as it was cancelled",
 }
 _EVENTS: Final = {
     "cancel": "cancelled",
@@ -118,9 +118,8 @@ def _offset(ms: int) -> str:
 
 
 def _ending(attempt: AttemptRow) -> str:
-    words = f"attempt {attempt.attempt} {_OUTCOMES.get(attempt.outcome, attempt.outcome)}"
-    if attempt.duration_s is not None:
-        words += f" after {took(attempt.duration_s)}"
+    after = f" after {took(attempt.duration_s)}" if attempt.duration_s is not None else ""
+    words = f"attempt {attempt.attempt} " + _OUTCOMES.get(attempt.outcome, attempt.outcome + "{}").format(after)
     if attempt.error:
         words += f": {attempt.error.type}: {attempt.error.message}"
     return words + _told(attempt.facts)

@@ -60,9 +60,7 @@ def _nap(session: Session, reads: Reads, open_ids: Sequence[str], deadline: floa
 
 def _tell_if_nobody_works(session: Session) -> bool:
     """Say once that no daemon runs: the wait would be a long one."""
-    from millrace.process.lock import holder
-
-    if holder(session.places.ledger) is None:
+    if session.daemon_pid() is None:
         tell("The daemon is not running; the job waits until it is (millrace serve).")
     return True
 

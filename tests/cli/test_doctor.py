@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from millrace.cli.main import cli
+from millrace.cli.session import Session
+from millrace.ledger.checkup import flaws, sqlite_version
+from millrace.ledger.reads import Reads
+from millrace.ledger.rows import DaemonRow
+from millrace.process.lock import take_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from tests.cli.conftest import Done, Past, Site
+
+    Call = Callable[..., Done]
+
+CHECKS = ["settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "clock", "token", "listen", "daemon"]
+
+
+def examined(call: Call) -> dict[str, Any]:
+    """Return what each check found, by its name; the last one of a name counts."""
+    return {check["name"]: check for check in call("doctor", "--json").json["checks"]}
+
+
+def test_a_site_that_is_well_is_exit_0(call: Call, past: Past) -> None:
+    """Each thing is looked at; that the daemon does not run is no failure."""
+    past.succeeded()
+    done = call("doctor")
+    assert done.code == 0
+    assert [line.split()[1] for line in done.out.splitlines() if not line.startswith(" ")] == CHECKS
+    assert done.out.count("ok  ") >= len(CHECKS) - 1
+    assert "not running" in done.out
+    assert "→ millrace serve" in done.out
+    assert call("doctor", "--json").json["status"] == "warn"
+
+
+def test_a_fresh_folder_is_well_too(site: Site, call: Call) -> None:
+    """Before the first start there is nothing to repair, and looking makes nothing."""
+    assert call("doctor").code == 0
+    assert not site.state.exists()
+
+
+def test_broken_jobs_and_settings_are_named_with_their_lines(site: Site, call: Call) -> None:
+    """The line to go to."""
+    (site.root / "cli_jobs" / "broken.py").write_text("x = 1\ndef task(:\n")
+    found = [check for check in call("doctor", "--json").json["checks"] if check["name"] == "jobs"]
+    assert [check["level"] for check in found] == ["fail", "ok"]
+    assert found[0]["text"].startswith("cli_jobs/broken.py:2: SyntaxError")
+
+    site.config.write_text('[web]\nlisten = "127.0.0.1:8420"\nlimit = 3\n[queues.io]\nworkers = 0\n')
+    done = call("doctor", "--json")
+    texts = [check["text"] for check in done.json["checks"] if check["name"] == "settings"]
+    assert done.code == 1
+    assert [text.split(": ")[0].rpartition(":")[2] for text in texts] == ["3", "5"]
+
+
+def test_a_config_that_is_no_toml_ends_the_examination_with_its_line(site: Site, call: Call) -> None:
+    """Where the state is cannot be known then."""
+    site.config.write_text("[web\n")
+    done = call("doctor")
+    assert done.code == 1
+    assert "is not valid TOML" in done.out
+    assert "Traceback" not in done.err
+
+
+def test_a_missing_jobs_folder_is_a_failure_that_names_the_folder(site: Site, call: Call) -> None:
+    """It was moved, or `jobs` is misspelt."""
+    (site.root / "cli_jobs").rename(site.root / "elsewhere")
+    found = examined(call)["jobs"]
+    assert found["level"] == "fail"
+    assert f"there is no folder {site.root / 'cli_jobs'}" in found["text"]
+
+
+def test_a_token_that_others_may_read_is_a_failure(site: Site, call: Call) -> None:
+    """It is the key to everything; the repair can be copied."""
+    site.state.mkdir()
+    token = site.state / "admin.token"
+    token.write_text("mr_secret")
+    token.chmod(0o644)
+    done = call("doctor")
+    assert done.code == 1
+    assert f"chmod 600 {token}" in done.out
+    assert "mr_secret" not in done.out
+    token.chmod(0o600)
+    assert examined(call)["token"]["level"] == "ok"
+
+
+def test_a_damaged_ledger_is_a_failure(site: Site, call: Call, past: Past) -> None:
+    """A page that was overwritten is found by the check, before a job stumbles over it."""
+    for _ in range(200):
+        past.job(payload='{"left":1}')
+    past.ledger.close()
+    size = site.ledger.stat().st_size
+    with site.ledger.open("r+b") as file:
+        file.seek(size // 2)
+        file.write(b"\xa5" * 16384)
+    found = examined(call)
+    assert found["ledger"]["level"] == "fail"
+    assert "restore a backup" in found["ledger"]["repair"]
+
+
+def test_a_sound_ledger_has_no_flaws(site: Site, past: Past) -> None:
+    """And the version is one with the WAL fix."""
+    past.job()
+    reads = Reads.open(site.ledger)
+    assert flaws(reads) == []
+    assert tuple(map(int, sqlite_version().split("."))) >= (3, 51, 3)
+    reads.close()
+
+
+class Earlier:
+    """A clock that was set back by an hour."""
+
+    def now_ms(self) -> int:
+        from millrace.clock import SYSTEM
+
+        return SYSTEM.now_ms() - 3_600_000
+
+
+def test_rows_from_the_future_are_a_warning(site: Site, past: Past, capsys: pytest.CaptureFixture[str]) -> None:
+    """The clock was set back: due times would be late by as much."""
+    past.job()
+    session = Session(site.config, clock=Earlier())  # type: ignore[arg-type] # all that is asked of it
+    command = cli.get_command(None, "doctor")  # type: ignore[arg-type] # the table needs no context
+    assert command is not None
+    command.main([], standalone_mode=False, obj=session)
+    assert "ahead of the clock" in capsys.readouterr().out
+
+
+def test_an_address_that_is_taken_or_open_to_others_is_told(site: Site, call: Call) -> None:
+    """A second program on the port would keep the daemon from starting."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        site.config.write_text(f'[site]\njobs = "cli_jobs"\n[web]\nlisten = "127.0.0.1:{port}"\n')
+        found = examined(call)["listen"]
+        assert found["level"] == "fail"
+        assert "in use" in found["text"]
+    site.config.write_text('[site]\njobs = "cli_jobs"\n[web]\nlisten = "0.0.0.0:0"\n')
+    found = examined(call)["listen"]
+    assert (found["level"], "other machines" in found["text"]) == ("warn", True)
+
+
+def test_a_daemon_that_makes_no_progress_is_a_failure(site: Site, call: Call, past: Past) -> None:
+    """It holds the lock, and that is all it does."""
+    past.moves.sign_in(
+        DaemonRow("daemon-1", os.getpid(), "host", "9.9", 1_800_000_000_000, 1_790_000_000_000, None)
+    ).wait()
+    lock = take_lock(site.ledger)
+    try:
+        found = examined(call)["daemon"]
+    finally:
+        os.close(lock)
+    assert found["level"] == "fail"
+    assert "no progress" in found["text"]

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Done, Past, Site
+
+    Call = Callable[..., Done]
+
+
+def test_an_empty_list_says_what_to_do_next(site: Site, call: Call) -> None:
+    """A newcomer's first look must not be an error, nor nothing; and a look makes no ledger."""
+    done = call("jobs", "list")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == "No jobs yet. Submit one: millrace submit TASK (millrace tasks list)\n"
+    assert call("jobs", "list", "--json").json == []
+    assert "No jobs like that" in call("jobs", "list", "--status", "dead").err
+    assert not site.state.exists()
+
+
+def test_the_list_shows_the_newest_first_with_whole_ids(call: Call, past: Past) -> None:
+    """Ids of one moment look alike at their start: only a whole one can be copied safely."""
+    ids = [past.succeeded(), past.dead(), past.job()]
+    done = call("jobs", "list")
+    lines = done.out.splitlines()
+    assert lines[0].split() == ["ID", "TASK", "STATUS", "CREATED", "QUEUE", "TOOK", "FAILURES", "CLIENT"]
+    assert [line.split()[0] for line in lines[1:]] == ids[::-1]
+    assert [line.split()[2] for line in lines[1:]] == ["queued", "dead", "succeeded"]
+
+
+def test_filters_pick(call: Call, past: Past) -> None:
+    """Each filter of the contract, and all at once."""
+    wanted = past.dead(task="greet", queue="io", client="acme", run_id="run-1")
+    past.dead(task="add", queue="io", client="acme")
+    past.dead(task="greet", queue="default", client="acme")
+    past.dead(task="greet", queue="io")
+    past.job(task="greet", queue="io", client="acme")
+    words = [
+        "--task",
+        "greet",
+        "--queue",
+        "io",
+        "--client",
+        "acme",
+        "--status",
+        "dead",
+        "--run",
+        "run-1",
+        "--since",
+        "1h",
+    ]
+    assert [job["id"] for job in call("jobs", "list", "--json", *words).json] == [wanted]
+    assert call("jobs", "list", "--json", "--since", "2099-01-01T00:00:00Z").json == []
+
+
+def test_pages_follow_one_another(call: Call, past: Past) -> None:
+    """`--after` goes on where the last list ended; stderr says how, so that stdout stays one document."""
+    ids = [past.job() for _ in range(5)]
+    first = call("jobs", "list", "--limit", "3", "--json")
+    assert first.err == f"There are more: --after {ids[2]}\n"
+    second = call("jobs", "list", "--limit", "3", "--json", "--after", ids[2])
+    assert second.err == ""
+    assert [job["id"] for job in [*first.json, *second.json]] == ids[::-1]
+
+
+def test_show_tells_the_whole_history(call: Call, past: Past) -> None:
+    """What happened, in order, with the reason of each turn and the last traceback."""
+    job_id = past.dead(message="the disk was away", key="k-1", client="acme")
+    call("jobs", "retry", job_id)
+    done = call("jobs", "show", job_id)
+    assert done.code == 0
+    for said in (job_id, "add", "queued", "acme", "k-1", '{"left":1}', "Traceback (most recent call last):"):
+        assert said in done.out
+    history = [line.split("  ")[-1] for line in done.out.partition("History\n")[2].partition("\n\n")[0].splitlines()]
+    assert history[0] == "accepted"
+    assert history[1] == "attempt 1 started"
+    assert history[2].startswith("attempt 1 failed after 500ms, for good: ValueError: the disk was away")
+    assert "put back on its queue by cli:" in history[3]
+    assert history[4].startswith("queued")
+
+
+def test_show_as_json_has_attempts_and_events(call: Call, past: Past) -> None:
+    """The shape that scripts hold on to."""
+    job_id = past.dead()
+    call("jobs", "retry", job_id)
+    shown = call("jobs", "show", job_id, "--json").json
+    assert [attempt["outcome"] for attempt in shown["attempts"]] == ["gave_up"]
+    assert [event["event"] for event in shown["events"]] == ["requeue"]
+    assert shown["error"]["type"] == "ValueError"
+    assert shown["created_at"].endswith("Z")
+
+
+def test_an_id_may_be_shortened_while_it_is_unique(call: Call, past: Past) -> None:
+    """People copy the start of an id, and must not hit another job."""
+    first, second = past.job(), past.job()
+    common = next(place for place in range(36) if first[place] != second[place])
+    assert call("jobs", "show", first[: common + 1]).code == 0
+    done = call("jobs", "show", first[:8])
+    assert done.code == 4
+    assert first in done.err
+    assert second in done.err
+
+
+def test_a_job_that_is_not_there_is_exit_4(call: Call, past: Past) -> None:
+    """For each command that takes an id."""
+    past.job()
+    for command in ("show", "retry", "cancel", "wait"):
+        done = call("jobs", command, "ffffffff")
+        assert (done.code, done.out) == (4, ""), command
+        assert done.err == 'millrace: no job "ffffffff"\n'
+    assert call("jobs", "show", "x!").code == 4
+    assert call("jobs", "list", "--after", "ffffffff").code == 4
+
+
+def test_a_dead_job_is_put_back_and_a_queued_one_is_refused(call: Call, past: Past) -> None:
+    """The table of moves decides."""
+    dead, queued = past.dead(), past.job()
+    assert call("jobs", "retry", dead).out == f"{dead}  queued\n"
+    done = call("jobs", "retry", queued)
+    assert done.code == 5
+    assert f"job {queued} is queued; requeue needs one that is cancelled or dead" in done.err
+
+
+def test_one_refusal_does_not_stop_the_others(call: Call, past: Past) -> None:
+    """The exit code tells of the refusal, stdout of what was done."""
+    first, second, third = past.dead(), past.job(), past.dead()
+    done = call("jobs", "retry", first, second, "ffffffff", third, "--yes", "--json")
+    assert done.code == 4
+    assert done.json == [{"id": first, "status": "queued"}, {"id": third, "status": "queued"}]
+    assert len(done.err.splitlines()) == 2
+
+
+def test_several_at_once_want_a_yes(call: Call, past: Past) -> None:
+    """Where nobody can be asked, nothing happens."""
+    ids = [past.job(), past.job()]
+    done = call("jobs", "cancel", *ids)
+    assert done.code == 2
+    assert "Cancel 2 jobs? There is nobody to ask here: add --yes" in done.err
+    assert {past.ledger.reads.job(job_id).status for job_id in ids} == {"queued"}
+    assert call("jobs", "cancel", *ids, "--yes").code == 0
+    assert {past.ledger.reads.job(job_id).status for job_id in ids} == {"cancelled"}
+
+
+def test_a_running_job_is_asked_to_end(call: Call, past: Past) -> None:
+    """The daemon stops it; until then it runs, and the list says that it is to be cancelled."""
+    held = past.claimed()
+    assert call("jobs", "cancel", held.job_id).out == f"{held.job_id}  running\n"
+    assert past.ledger.reads.job(held.job_id).cancel_requested
+    assert "running: to be cancelled" in call("jobs", "list").out
+
+
+def test_waiting_prints_results_in_the_order_of_the_ids(call: Call, past: Past) -> None:
+    """One line of JSON each; what did not succeed is told on stderr."""
+    good, better, bad = past.succeeded("1"), past.succeeded('{"a":"ä"}'), past.dead()
+    assert (call("jobs", "wait", better, good).out, call("jobs", "wait", good).code) == ('{"a":"ä"}\n1\n', 0)
+    done = call("jobs", "wait", good, bad)
+    assert (done.code, done.out) == (1, "1\n")
+    assert f"job {bad} is dead: ValueError: no luck" in done.err
+    assert [job["status"] for job in call("jobs", "wait", bad, good, "--json").json] == ["dead", "succeeded"]
+
+
+def test_a_wait_ends_when_the_last_job_is_over(site: Site, past: Past) -> None:
+    """It hears of the commit of another process."""
+    import subprocess
+
+    first, second = past.claimed(), past.claimed()
+    waiting = subprocess.Popen(
+        site.argv("jobs", "wait", first.job_id, second.job_id),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert waiting.stderr is not None
+    assert "The daemon is not running" in waiting.stderr.readline()
+    past.moves.succeed(first, "1", duration_s=0.1).wait()
+    assert waiting.poll() is None
+    past.moves.succeed(second, "2", duration_s=0.1).wait()
+    out, _ = waiting.communicate(timeout=20)
+    assert (waiting.returncode, out) == (0, "1\n2\n")

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import apsw
+
+from millrace.ledger.rows import DaemonRow
+from millrace.process.lock import take_lock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Done, Past, Site
+
+    Call = Callable[..., Done]
+
+
+def test_a_site_without_a_ledger_is_not_running(site: Site, call: Call) -> None:
+    """Exit 3, a sentence, and nothing is made by looking."""
+    done = call("status")
+    assert done.code == 3
+    assert "not running (millrace serve)" in done.out
+    assert "No ledger yet" in done.err
+    assert not site.state.exists()
+
+
+def test_a_running_daemon_is_known_by_its_lock(site: Site, call: Call, past: Past) -> None:
+    """A pid in a file could be that of a daemon which was killed; the lock dies with its holder."""
+    now = past.moves._writer._clock.now_ms()
+    past.moves.sign_in(DaemonRow("daemon-1", os.getpid(), "host", "9.9", now - 65_000, now, None)).wait()
+    assert call("status").code == 3
+    lock = take_lock(site.ledger)
+    try:
+        done = call("status", "--json")
+        assert done.code == 0
+        facts = done.json
+        assert (facts["running"], facts["pid"], facts["version"]) == (True, os.getpid(), "9.9")
+        assert 65 <= facts["uptime_s"] < 100
+        assert f"running: pid {os.getpid()}, version 9.9, up 1m, http://127.0.0.1:8420" in call("status").out
+    finally:
+        os.close(lock)
+    assert call("status", "--json").json["running"] is False
+
+
+def test_counts_depths_and_failures_are_on_one_screen(call: Call, past: Past) -> None:
+    """What somebody looks at first at 7 in the morning."""
+    past.succeeded()
+    past.job(queue="io")
+    dead = past.dead(message="no route to host")
+    facts = call("status", "--json").json
+    assert facts["jobs"] == {"waiting": 0, "queued": 1, "running": 0, "succeeded": 1, "dead": 1, "cancelled": 0}
+    assert facts["dead_letters"] == 1
+    assert facts["conservation"]["difference"] == 0
+    assert [failure["id"] for failure in facts["failures"]] == [dead]
+    assert {row["queue"] for row in facts["queues"]} == {"default", "io"}
+    text = call("status").out
+    assert "1 queued, 1 succeeded, 1 dead" in text
+    assert "each of 3 accepted jobs is accounted for" in text
+    assert "ValueError: no route to host" in text
+
+
+def test_a_difference_is_loud(site: Site, call: Call, past: Past) -> None:
+    """The one figure that must never be overlooked."""
+    past.job()
+    other = apsw.Connection(str(site.ledger))
+    other.execute("UPDATE tally SET accepted = accepted + 2")
+    other.close()
+    assert "DIFFERENCE OF 2" in call("status").out
+    assert call("status", "--json").json["conservation"]["difference"] == 2
+    done = call("doctor", "--json")
+    assert done.code == 1
+    found = {check["name"]: check for check in done.json["checks"]}
+    assert found["conservation"]["level"] == "fail"
+    assert "default/default/add" in found["conservation"]["text"]

@@ -31,7 +31,7 @@ def test_a_narrow_terminal_drops_and_shortens() -> None:
     ]
     assert plain(table(COLUMNS, ROWS, 24)) == [
         "ID  TEXT               N",
-        "a1  a rather long…     5",
+        "a1  a rather lon…      5",
         "b2  short          1,000",
     ]
 

@@ -1,0 +1,157 @@
+"""
+The oracle outside the daemon: compares what was acknowledged (a log of the submitter) and what was done (the marks of
+the jobs) with what the ledger says, by SQL of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import apsw
+
+from tests.process.scratch import until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.process.scratch import Scratch
+
+FINAL = frozenset({"succeeded", "dead", "cancelled"})
+
+
+class Effect(NamedTuple):
+    """One mark of a job: start, end, or overlap (it met another attempt of itself that was alive)."""
+
+    kind: str
+    job: str
+    attempt: int
+    pid: int
+    at_ns: int
+
+
+class Referee:
+    """
+    Judges one site.
+
+    Args:
+        acks: The log of acknowledgements; its lines are `job n`.
+    """
+
+    def __init__(self, site: Scratch, acks: Path) -> None:
+        self.site = site
+        self.acks = acks
+
+    def acknowledged(self) -> dict[str, int]:
+        """Return the acknowledged jobs and their numbers."""
+        lines = self.acks.read_text().splitlines() if self.acks.exists() else []
+        return {job: int(n) for job, n in (line.split() for line in lines)}
+
+    def effects(self) -> list[Effect]:
+        """Return all marks, in order. The last line of a killed process may be cut, but is not: writes are whole."""
+        path = self.site.root / "effects.log"
+        lines = path.read_text().splitlines() if path.exists() else []
+        rows = [line.split() for line in lines]
+        return [Effect(kind, job, int(attempt), int(pid), int(at)) for kind, job, attempt, pid, at in rows]
+
+    def marks_size(self) -> int:
+        """Return how many bytes of marks there are: jobs run while it grows."""
+        path = self.site.root / "effects.log"
+        return path.stat().st_size if path.exists() else 0
+
+    def rows(self, sql: str) -> list[Any]:
+        """Ask the ledger."""
+        connection = apsw.Connection(str(self.site.ledger), flags=apsw.SQLITE_OPEN_READONLY)
+        try:
+            connection.set_busy_timeout(10_000)
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
+    def ended(self) -> set[str]:
+        """Return the jobs that are over."""
+        return {job for (job,) in self.rows("SELECT id FROM job WHERE finished_at IS NOT NULL")}
+
+    def await_rest(self, limit_s: float) -> None:
+        """Wait until no job is open."""
+        reads = self.site.reads
+
+        def rest() -> bool:
+            counts = reads.status_counts()
+            return not any(counts.get(status, 0) for status in ("waiting", "queued", "running"))
+
+        until(rest, "all jobs to be over", limit_s)
+
+    def judge(self, *, failures: int | None = 0, statuses: frozenset[str] = frozenset({"succeeded"})) -> None:
+        """
+        Check that nothing vanished and nothing doubled, now that all jobs are over.
+
+        Args:
+            failures: What each job's failures must be; None does not look.
+            statuses: How jobs may have ended.
+        """
+        jobs = {
+            row[0]: row for row in self.rows("SELECT id, status, attempt, failures, crashes, payload, result FROM job")
+        }
+        acknowledged = self.acknowledged()
+        lost = acknowledged.keys() - jobs.keys()
+        assert not lost, f"{len(lost)} acknowledged jobs are not in the ledger: {sorted(lost)[:3]}"
+        open_ = [row for row in jobs.values() if row[1] not in FINAL]
+        assert not open_, f"{len(open_)} jobs are not over: {open_[:3]}"
+        odd = [row for row in jobs.values() if row[1] not in statuses]
+        assert not odd, f"{len(odd)} jobs ended otherwise: {odd[:3]}"
+        if failures is not None:
+            blamed = [row for row in jobs.values() if row[3] != failures]
+            assert not blamed, f"{len(blamed)} jobs have failures that are not theirs: {blamed[:3]}"
+        self._judge_attempts(jobs)
+        self._judge_effects(jobs)
+        self._judge_books()
+
+    def _judge_attempts(self, jobs: dict[str, Any]) -> None:
+        """The history has each attempt once, numbered without a gap, and one success at most, the last."""
+        history: dict[str, list[tuple[int, str]]] = defaultdict(list)
+        for job, attempt, outcome in self.rows("SELECT job_id, attempt, outcome FROM attempt ORDER BY job_id, attempt"):
+            history[job].append((attempt, outcome))
+        for job, row in jobs.items():
+            numbers = [attempt for attempt, _ in history[job]]
+            assert numbers == list(range(1, row[2] + 1)), f"{row} has attempts {history[job]}"
+            won = [attempt for attempt, outcome in history[job] if outcome == "succeeded"]
+            assert won == ([row[2]] if row[1] == "succeeded" else []), f"{row} has attempts {history[job]}"
+
+    def _judge_effects(self, jobs: dict[str, Any]) -> None:
+        """Each attempt started once at most, none beside another of its job; a success did its work."""
+        starts: dict[str, list[Effect]] = defaultdict(list)
+        ends: dict[tuple[str, int], Effect] = {}
+        for effect in self.effects():
+            assert effect.kind != "overlap", f"two attempts of a job ran at once: {effect}"
+            assert effect.job in jobs, f"a job ran that the ledger does not know: {effect}"
+            if effect.kind == "start":
+                starts[effect.job].append(effect)
+            else:
+                ends[effect.job, effect.attempt] = effect
+        for job, began in starts.items():
+            numbers = [effect.attempt for effect in began]
+            assert numbers == sorted(set(numbers)), f"attempts of {job} did not rise: {numbers}"
+            assert numbers[-1] <= jobs[job][2], f"{job} started attempt {numbers[-1]}, the ledger knows {jobs[job][2]}"
+            for effect, after in zip(began, began[1:], strict=False):
+                end = ends.get((job, effect.attempt))
+                assert end is None or end.at_ns <= after.at_ns, f"attempts of {job} overlap: {effect}, {after}"
+        for job, row in jobs.items():
+            if row[1] == "succeeded":
+                assert (job, row[2]) in ends, f"{row} succeeded and left no mark"
+
+    def _judge_books(self) -> None:
+        """The counters agree with the rows, and the file is sound."""
+        balance = self.site.reads.balance(count_rows=True)
+        assert (balance.difference, balance.details) == (0, []), balance
+        assert balance.accepted == self.rows("SELECT count(*) FROM job")[0][0]
+        assert self.rows("PRAGMA integrity_check") == [("ok",)]
+        lanes = self.rows("SELECT sum(waiting), sum(queued), sum(running) FROM lane")
+        assert lanes == [(0, 0, 0)], f"lanes still count open work: {lanes}"
+
+    def judge_leavings(self) -> None:
+        """After the daemon's end nothing of it is left: no process, no temporary file, no child on record."""
+        assert self.site.marked() == []
+        left = {path.name for path in self.site.state.iterdir()}
+        assert not left & {"scratch", "wake.sock"}, left
+        assert self.rows("SELECT pid FROM child") == []

@@ -1,0 +1,76 @@
+"""Jobs that leave marks: each start and end goes, with job, attempt and process, to a file that nobody rewrites."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import struct
+import threading
+import time
+from pathlib import Path
+
+from millrace import context, task
+
+EFFECTS = "effects.log"
+LOCKS = "alone.lock"
+
+
+def note(kind: str) -> None:
+    """Append one line; O_APPEND makes it whole, whoever else writes."""
+    ctx = context()
+    line = f"{kind} {ctx.job_id} {ctx.attempt} {os.getpid()} {time.monotonic_ns()}\n"
+    file = os.open(EFFECTS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(file, line.encode())
+    os.close(file)
+
+
+def work(n: int, ms: float) -> None:
+    """Work a while, alone: the kernel holds byte `n` of a file for us until we end, however we end."""
+    file = os.open(LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        try:
+            fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, n, 1, 0))
+        except BlockingIOError:
+            note("overlap")
+        note("start")
+        threading.Event().wait(ms / 1000)
+        note("end")
+    finally:
+        os.close(file)
+
+
+@task(timeout="60s", backoff="1ms..20ms")
+def mark(n: int, ms: float = 0) -> int:
+    """Leave marks around some work."""
+    work(n, ms)
+    return n
+
+
+@task(timeout="60s", backoff="1ms..20ms", retries=10)
+def die(n: int, how: str, times: int) -> int:
+    """Take its own process down on the first `times` attempts, then work."""
+    note("start")
+    if context().attempt <= times:
+        if how == "exit":
+            os._exit(0)
+        os.kill(os.getpid(), signal.Signals[f"SIG{how}"])
+        threading.Event().wait(30)
+    note("end")
+    return n
+
+
+@task(timeout="60s", backoff="1ms..20ms")
+def until_file(n: int, name: str) -> int:
+    """Work until a file is there."""
+    file = os.open(LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, n, 1, 0))
+    except BlockingIOError:
+        note("overlap")
+    note("start")
+    while not Path(name).exists():
+        threading.Event().wait(0.01)
+    note("end")
+    os.close(file)
+    return n

@@ -33,7 +33,7 @@ def test_a_requeued_job_wakes_its_queue(book: Book) -> None:
 
 
 def test_cancelling_a_running_job_asks_for_its_end(book: Book) -> None:
-    """The row goes on running until its runner has stopped it; the daemon is told at once, and finds it by its own id."""
+    """The row goes on running until its runner has stopped it; the daemon is told at once, and finds it by its id."""
     held = book.one()
     asked: list[bool] = []
     book.ledger.on_change.append(lambda changes: asked.append(changes.cancels))

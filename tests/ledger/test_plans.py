@@ -1,0 +1,183 @@
+"""
+The hot statements as they are really executed, and the plans that SQLite makes of them: each must be served by its
+index, and none may walk through the backlog or the history.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import apsw
+import pytest
+
+from millrace.ledger import reads as reads_module
+from millrace.ledger.rows import JobError, JobFilter, NewJob
+from tests.ledger.rig import LIMIT_S, START_MS, Book
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ERROR = JobError("E", "m")
+
+
+def traced(book: Book, act: Callable[[], Any]) -> list[tuple[str, Any]]:
+    """Return the statements, with their values, that a call makes the writer or this thread's reader execute."""
+    seen: list[tuple[str, Any]] = []
+
+    def note(_cursor: object, sql: str, values: Any) -> bool:
+        seen.append((sql, values))
+        return True
+
+    reader = book.ledger.reads.connection()
+    book.ledger.writer.submit(lambda tx: setattr(tx.connection, "exec_trace", note)).wait(LIMIT_S)
+    reader.exec_trace = note
+    try:
+        act()
+    finally:
+        reader.exec_trace = None
+        book.ledger.writer.submit(lambda tx: setattr(tx.connection, "exec_trace", None)).wait(LIMIT_S)
+    return [(sql, values) for sql, values in seen if re.search(r"(FROM|UPDATE|INTO) job\b", sql)]
+
+
+def plans(book: Book, act: Callable[[], Any]) -> list[str]:
+    """Return the plan of each statement on `job` that a call executes, one text per statement."""
+    connection = apsw.Connection(str(book.path))
+    try:
+        found = []
+        for sql, values in traced(book, act):
+            rows = connection.execute(f"EXPLAIN QUERY PLAN {sql}", values).fetchall()
+            found.append("; ".join(str(row[3]) for row in rows))
+        return found
+    finally:
+        connection.close()
+
+
+def wait(ticket: Any) -> Any:
+    """Return what a ticket comes to."""
+    return ticket.wait(LIMIT_S)
+
+
+def served(book: Book, act: Callable[[], Any], by: str) -> None:
+    """Assert that a call is served by an index (or the primary key) and scans nothing."""
+    made = plans(book, act)
+    assert any(by in plan for plan in made), made
+    assert not any("SCAN job" in plan for plan in made), made
+
+
+def test_a_claim_is_served_by_the_index_of_the_queue(book: Book) -> None:
+    """With a backlog of half a million it must cost what it costs with ten: in the order of the index, unsorted."""
+    book.accept()
+    served(book, lambda: book.claim(2), "USING COVERING INDEX job_queued (queue=? AND client=?)")
+    book.accept()
+    assert not any("TEMP B-TREE" in plan for plan in plans(book, lambda: book.claim(1)) if "job_queued" in plan)
+
+
+def test_the_move_of_what_was_found_goes_by_the_primary_key(book: Book) -> None:
+    """The outer UPDATE must not choose the partial index of its own status and walk the backlog."""
+    book.accept()
+    (plan,) = [plan for plan in plans(book, lambda: book.claim(1)) if "job_queued" in plan]
+    assert plan.startswith("SEARCH job USING PRIMARY KEY (id=?)")
+    book.accept(due_at=START_MS + 1)
+    book.clock.advance(1)
+    (plan,) = plans(book, lambda: wait(book.ledger.moves.promote_due()))
+    assert plan.startswith("SEARCH job USING PRIMARY KEY (id=?)")
+
+
+@pytest.mark.parametrize(
+    ("name", "index"),
+    [
+        ("due", "COVERING INDEX job_due"),
+        ("fits", "COVERING INDEX job_waiting (reason=? AND task=?)"),
+        ("known key", "INDEX job_key (client=? AND key=?)"),
+        ("succeed", "PRIMARY KEY (id=?)"),
+        ("retry", "PRIMARY KEY (id=?)"),
+        ("cancelled meanwhile", "PRIMARY KEY (id=?)"),
+        ("cancel", "PRIMARY KEY (id=?)"),
+        ("requeue", "PRIMARY KEY (id=?)"),
+        ("step", "PRIMARY KEY (id=?)"),
+        ("next_due", "COVERING INDEX job_due"),
+        ("cancels", "INDEX job_running (daemon=?)"),
+        ("held_tasks", "COVERING INDEX job_waiting (reason=?)"),
+        ("prefix", "PRIMARY KEY (id>? AND id<?)"),
+        ("key", "INDEX job_key (client=? AND key=?)"),
+        ("run", "INDEX job_run (run_id=?)"),
+        ("oldest", "COVERING INDEX job_queued (queue=? AND client=? AND priority<?)"),
+    ],
+)
+def test_hot_statements_use_their_index(book: Book, name: str, index: str) -> None:
+    """Each of them is executed while others wait."""
+    moves, reads = book.ledger.moves, book.ledger.reads
+    held = book.one(key="k", run_id="r")
+    other = book.accept()
+    if name == "cancelled meanwhile":
+        wait(moves.cancel(held.job_id, actor="ann"))
+    if name == "requeue":
+        wait(moves.cancel(other, actor="ann"))
+    acts: dict[str, Callable[[], Any]] = {
+        "due": lambda: wait(moves.promote_due()),
+        "fits": lambda: wait(moves.promote_fitting("payload", "add")),
+        "known key": lambda: wait(moves.accept([NewJob("add", "q", key="k")])),
+        "succeed": lambda: wait(moves.succeed(held, "1", duration_s=0.0)),
+        "retry": lambda: wait(moves.retry(held, ERROR, due_at=1, duration_s=0.0)),
+        "cancelled meanwhile": lambda: wait(moves.release(held, "shutdown", duration_s=0.0)),
+        "cancel": lambda: wait(moves.cancel(other, actor="ann")),
+        "requeue": lambda: wait(moves.requeue(other, actor="ann")),
+        "step": lambda: wait(moves.step_put(held, "s", "1")),
+        "next_due": reads.next_due,
+        "cancels": lambda: reads.cancels("d1"),
+        "held_tasks": lambda: reads.held_tasks("payload"),
+        "prefix": lambda: reads.job(held.job_id),
+        "key": lambda: reads.job_of_key("default", "k"),
+        "run": lambda: reads.jobs(JobFilter(run="r")),
+        "oldest": reads.queues,
+    }
+    served(book, acts[name], index)
+
+
+@pytest.mark.parametrize("since", [None, START_MS])
+@pytest.mark.parametrize(("status", "index"), list(reads_module._PARTIAL.items()))
+def test_a_list_of_open_jobs_walks_their_index_alone(book: Book, status: str, index: str, since: int | None) -> None:
+    """INDEXED BY fails at once when the partial index cannot serve the statement: then the list would be an error."""
+    for queue in (None, "q"):
+        wanted = JobFilter(status=status, queue=queue, client="c", task="t", since=since, after="f", limit=5)
+        (plan,) = plans(book, lambda wanted=wanted: book.ledger.reads.jobs(wanted))  # type: ignore[misc]
+        assert f"USING INDEX {index}" in plan
+
+
+@pytest.mark.parametrize("status", ["dead", "cancelled"])
+def test_the_dead_letters_are_found_without_the_history(book: Book, status: str) -> None:
+    """A handful among a million that succeeded."""
+    for after in (None, "f"):
+        wanted = JobFilter(status=status, after=after)
+        (plan,) = plans(book, lambda wanted=wanted: book.ledger.reads.jobs(wanted))  # type: ignore[misc]
+        assert f"USING INDEX job_{status}" in plan
+        assert "TEMP B-TREE" not in plan
+
+
+def test_the_newest_jobs_are_not_sorted(book: Book) -> None:
+    """The walk ends with the page, and at `since` if that comes first."""
+    (plan,) = plans(book, lambda: book.ledger.reads.jobs(JobFilter()))
+    assert "TEMP B-TREE" not in plan
+    served(book, lambda: book.ledger.reads.jobs(JobFilter(since=START_MS)), "PRIMARY KEY (id>?)")
+
+
+def test_what_is_lost_is_looked_for_among_the_running(book: Book) -> None:
+    """A start with a million finished jobs must not read them."""
+    book.one()
+    made = plans(book, lambda: wait(book.ledger.moves.take_back(set())))
+    assert "SCAN job USING INDEX job_running" in made or not any("SCAN job" in plan for plan in made), made
+
+
+def test_depth_and_counts_never_touch_the_jobs(book: Book) -> None:
+    """They come from lanes and tallies, whatever the backlog."""
+    reads = book.ledger.reads
+    for look in (lambda: reads.depth("q"), reads.status_counts, reads.tallies, lambda: reads.balance(count_rows=False)):
+        assert plans(book, look) == []
+
+
+def test_a_new_job_is_one_insert(book: Book) -> None:
+    """Without a key nothing is looked up; many jobs are a few statements."""
+    assert len(traced(book, book.accept)) == 1
+    many = traced(book, lambda: wait(book.ledger.moves.accept([NewJob("add", "q")] * 120)))
+    assert len(many) == 2 + 20

@@ -1,0 +1,80 @@
+"""Pokes between processes: fast when they arrive, harmless when they do not."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from millrace.clock import SYSTEM
+from millrace.ledger.wake import SOCKET_NAME, Listener, poke
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LIMIT_S = 20.0
+
+
+@pytest.fixture
+def listener(tmp_path: Path) -> Iterator[Listener]:
+    """A daemon's end in a folder of its own."""
+    listener = Listener(tmp_path)
+    yield listener
+    listener.close()
+
+
+def test_a_poke_ends_the_wait(listener: Listener, tmp_path: Path) -> None:
+    """From another thread, while it waits."""
+    threading.Thread(target=poke, args=(tmp_path,)).start()
+    began = SYSTEM.monotonic()
+    assert listener.wait(LIMIT_S)
+    assert SYSTEM.monotonic() - began < LIMIT_S
+
+
+def test_a_poke_from_another_process_ends_the_wait(listener: Listener, tmp_path: Path) -> None:
+    """That is whom it is for."""
+    script = "import sys, pathlib; from millrace.ledger.wake import poke; sys.exit(not poke(pathlib.Path(sys.argv[1])))"
+    subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=LIMIT_S)
+    assert listener.wait(LIMIT_S)
+
+
+def test_many_pokes_are_one(listener: Listener, tmp_path: Path) -> None:
+    """A thousand submissions wake the daemon once; also when the buffer is full nobody waits."""
+    assert all(poke(tmp_path) for _ in range(1000))
+    assert listener.wait(LIMIT_S)
+    assert not listener.wait(0.001)
+
+
+def test_a_poke_that_nobody_hears_is_no_error(tmp_path: Path) -> None:
+    """The command line works while the daemon is down, with and without what it left behind."""
+    assert not poke(tmp_path / "missing")
+    assert not poke(tmp_path)
+    Listener(tmp_path).close()
+    assert not (tmp_path / SOCKET_NAME).exists()
+    dead = Listener(tmp_path)
+    dead._socket.close()  # as after a kill: the file stays
+    assert not poke(tmp_path)
+    again = Listener(tmp_path)
+    assert poke(tmp_path)
+    again.close()
+
+
+def test_a_folder_deeper_than_an_address_is_long_works(tmp_path: Path) -> None:
+    """The kernel takes 107 bytes; a site may lie deeper."""
+    deep = tmp_path / ("x" * 100) / ("ü" * 60)
+    deep.mkdir(parents=True)
+    listener = Listener(deep)
+    assert poke(deep)
+    assert listener.wait(LIMIT_S)
+    listener.close()
+    assert list(deep.iterdir()) == []
+
+
+def test_the_socket_is_for_its_owner_alone(listener: Listener, tmp_path: Path) -> None:
+    """Others could keep the daemon busy."""
+    assert stat.S_IMODE((tmp_path / SOCKET_NAME).stat().st_mode) == 0o600

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from typing import TYPE_CHECKING, Final
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from millrace.observe.bus import Bus
 
 LOOK_S: Final = 1.0
-# Half a millisecond instead of five: the writer asks for the interpreter's lock at every statement, and a job that
-# computes in a thread would make it wait this long each time.
-SWITCH_S: Final = 0.0005
 STOP_MARGIN_S: Final = 5.0
 
 
@@ -52,7 +48,6 @@ class Daemon:
         Raises: AlreadyRunning, LedgerForeign, SettingsError and others, before anything has begun.
         """
         began = self._clock.monotonic()
-        sys.setswitchinterval(SWITCH_S)
         self._listen_to_signals()
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)

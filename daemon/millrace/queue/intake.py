@@ -94,8 +94,7 @@ class Intake:
         with self._changed:
             self.busy -= 1
             self._mean_s += _SMOOTHING * (duration_s - self._mean_s)
-            if self._ready:
-                self._changed.notify()
+            # Nobody is woken: the worker itself comes back for the next claim, without a switch of threads.
 
     def set_limit(self, limit: int) -> None:
         """Set how many jobs may run at once, 1 to `max_workers`."""
@@ -108,6 +107,7 @@ class Intake:
         """Note how many threads will not stop: their slots are given to others."""
         with self._changed:
             self.stuck = count
+            self._changed.notify_all()
         self.wake()
 
     def stop(self) -> list[Claim]:

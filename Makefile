@@ -63,6 +63,10 @@ types: $(READY) ## type check
 imports: $(READY) ## the layers: imports point down only
 	$(VENV)/bin/lint-imports
 
+.PHONY: docs
+docs: $(READY) ## write docs/reference/ from the code
+	@$(PY) -m docs.generate
+
 .PHONY: wheel
 wheel: $(READY) ## build the wheel into dist/
 	$(PY) -m build --wheel --no-isolation --outdir dist

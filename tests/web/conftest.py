@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from millrace.events import Event
     from millrace.queue.site import OpenSite
 
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # else each client loads all certificates of the machine
 CONFIG = """
 [web]
 max_body = "20kB"
@@ -75,9 +77,7 @@ class Rig:
     def client(self, who: str | None = "operator") -> httpx.Client:
         """A client with a token: viewer, operator, admin, expired, revoked, acme_viewer, acme_operator, or None."""
         headers = {"Authorization": f"Bearer {self.tokens[who]}"} if who else {}
-        return httpx.Client(
-            base_url=self.url, headers=headers, timeout=20, trust_env=False, verify=False
-        )  # plain HTTP: no certificates to load
+        return httpx.Client(base_url=self.url, headers=headers, timeout=20, trust_env=False, verify=NO_TLS)
 
     def submit(self, **submission: Any) -> dict[str, Any]:
         with self.client() as client:

@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from dataclasses import fields
-from functools import cache, lru_cache
+from functools import lru_cache
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -142,9 +142,14 @@ def facts(event: Event, at_ms: int) -> dict[str, Any]:
     return line
 
 
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(fact.name for fact in fields(kind))
+_NAMES: Final[dict[type, tuple[str, ...]]] = {}
+
+
+def _names(kind: type[Event]) -> tuple[str, ...]:
+    found = _NAMES.get(kind)
+    if found is None:
+        found = _NAMES[kind] = tuple(fact.name for fact in fields(kind))
+    return found
 
 
 def _stamp(at_ms: int) -> str:
@@ -158,7 +163,8 @@ def _second(second: int) -> str:
 
 
 def _json() -> Any:
-    encode = json.JSONEncoder(ensure_ascii=False, default=repr).encode
+    # ASCII only: a line separator of Unicode would be a line break to many readers.
+    encode = json.JSONEncoder(default=repr).encode
     return structlog.processors.JSONRenderer(serializer=lambda line, **_: encode(line))
 
 

@@ -53,6 +53,7 @@ _SAME: Final = (  # what differs from run to run
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "ID"),
     (re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z"), "TIME"),
     (re.compile(r"\bpid \d+"), "pid N"),
+    (re.compile(r"\bversion \d[\w.]*"), "version N"),
     (re.compile(r"\bnow\b|\bin \S+|\d+[smh] ago"), "WHEN"),
     (re.compile(r"\b\d+(\.\d+)?(ms|s|m\d*s?|h)\b"), "DURATION"),
     (re.compile(r"\s+"), " "),

@@ -131,5 +131,5 @@ class LedgerStorage(BaseStorage):
             "the ledger keeps this itself: there is no second truth about a job in Huey's storage"
         )
 
-    add_to_schedule = put_data = put_if_empty = incr = delete_counter = _refuse
+    add_to_schedule = put_data = put_if_empty = incr = delete_counter = flush_counters = _refuse
     flush_queue = flush_schedule = flush_results = flush_all = wait_result = _refuse

@@ -38,6 +38,7 @@ class Daemon:
         self._bus = bus
         self._stop = threading.Event()
         self._hurry = threading.Event()
+        self._why = ""
         self._manager = Supervisor()
 
     def run(self) -> int:
@@ -80,7 +81,7 @@ class Daemon:
         defaults = self._site.settings.defaults
         bound_s = defaults.drain + defaults.grace + STOP_MARGIN_S
         self._manager.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round(bound_s * 1_000_000))
-        self._bus.emit(DaemonStopping("signal" if self._stop.is_set() else "failure", defaults.drain))
+        self._bus.emit(DaemonStopping(self._why or "failure", defaults.drain))
         if not engine.ledger.writer.alive:
             self._hurry.set()  # nothing can be recorded any more: the next start takes the attempts back
         face.refuse()
@@ -90,10 +91,13 @@ class Daemon:
         self._bus.emit(DaemonStopped(released))
 
     def _listen_to_signals(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        # HUP comes when the terminal closes, or from somebody who wants new settings to hold: a stop in order serves
+        # both, as the service manager starts the daemon again.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, self._asked_to_stop)
 
-    def _asked_to_stop(self, _number: int, _frame: object) -> None:
+    def _asked_to_stop(self, number: int, _frame: object) -> None:
+        self._why = self._why or signal.Signals(number).name
         if self._stop.is_set():
             self._hurry.set()  # a second TERM: now
         self._stop.set()

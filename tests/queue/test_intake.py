@@ -1,0 +1,315 @@
+"""Claims ahead of their workers: no wake-up is lost, no limit exceeded. Races are staged, not waited for."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from millrace.ledger.rows import NewJob
+from millrace.queue.intake import MOST_AHEAD, Intake
+from tests.ledger.rig import OwnClock, hold
+from tests.queue.rig import LIMIT_S, House
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from millrace.ledger.rows import Claim
+    from tests.conftest import Until
+
+
+def queue_up(house: House, count: int, queue: str = "default") -> list[str]:
+    """Queue jobs without telling anybody."""
+    jobs = [NewJob("add", queue) for _ in range(count)]
+    return [one.id for one in house.ledger.moves.accept(jobs).wait(LIMIT_S)]
+
+
+def settle(house: House) -> None:
+    """Wait until the writer has done all that was handed in, and what that brought about."""
+    for _ in range(3):
+        house.ledger.writer.submit(lambda _tx: None).wait(LIMIT_S)
+
+
+def drain(intake: Intake, count: int) -> list[Claim]:
+    """Take so many claims, finishing each."""
+    taken: list[Claim] = []
+    while len(taken) < count:
+        held = intake.take(LIMIT_S)
+        assert held is not None, f"only {len(taken)} of {count} came"
+        taken.append(held)
+        intake.done(0.0)
+    return taken
+
+
+def test_what_is_queued_is_taken(house: House) -> None:
+    """Without a wake-up too: a worker that finds nothing asks the ledger."""
+    jobs = queue_up(house, 3)
+    assert [held.job_id for held in drain(house.intake(), 3)] == jobs
+
+
+def test_an_empty_queue_gives_nothing_and_is_asked_once(house: House) -> None:
+    """An idle daemon must not ask the ledger twice a second for ever."""
+    intake = house.intake()
+    assert intake.take(0.001) is None
+    settle(house)
+    assert intake._dry
+    assert intake.take(0.001) is None
+    assert not intake._asked
+    assert intake.busy == 0
+
+
+def test_a_wake_brings_what_was_queued_after_a_dry_answer(house: House, until: Until) -> None:
+    """A worker is asleep inside `take`; the wake must reach it, not its next turn."""
+    intake = house.intake()
+    assert intake.take(0.001) is None
+    settle(house)
+    found: list[Claim | None] = []
+    worker = threading.Thread(target=lambda: found.append(intake.take(LIMIT_S)))
+    worker.start()
+    until(lambda: bool(intake._changed._waiters))  # type: ignore[attr-defined]
+    (job,) = queue_up(house, 1)
+    intake.wake()
+    worker.join(LIMIT_S)
+    assert [held and held.job_id for held in found] == [job]
+
+
+def test_a_wake_while_the_claim_is_under_way_is_not_lost(house: House) -> None:
+    """The claim found nothing, the job came right behind it in the same batch: "dry" would be a stale answer."""
+    intake = house.intake()
+    house.ledger.on_change.append(lambda _changes: intake.wake())
+    standing = hold(house.ledger)
+    assert intake.take(0.001) is None  # its claim is behind the standing unit …
+    accepted = house.ledger.moves.accept([NewJob("add", "default")])  # … and the job behind the claim
+    standing.go()
+    job = accepted.wait(LIMIT_S)[0].id
+    held = intake.take(LIMIT_S)
+    assert held is not None
+    assert held.job_id == job
+
+
+def test_a_wake_before_the_answer_makes_the_answer_stale(house: House) -> None:
+    """The poke of another process comes while the claim waits its turn; its job is committed behind the claim."""
+    intake = house.intake()
+    standing = hold(house.ledger)
+    assert intake.take(0.001) is None
+    accepted = house.ledger.moves.accept([NewJob("add", "default")])  # nobody here listens to its commit
+    intake.wake()
+    standing.go()
+    job = accepted.wait(LIMIT_S)[0].id
+    held = intake.take(LIMIT_S)
+    assert held is not None
+    assert held.job_id == job
+
+
+def test_a_wake_races_with_every_claim_and_no_job_is_left(house: House) -> None:
+    """Submitters and workers at once, nobody retries: all jobs are taken without a further wake-up."""
+    intake = house.intake(workers=4)
+    house.ledger.on_change.append(lambda changes: intake.wake() if changes.queued else None)
+    taken: list[Claim] = []
+    total = 600
+
+    def work() -> None:
+        while len(taken) < total:
+            held = intake.take(0.2)
+            if held is not None:
+                taken.append(held)
+                intake.done(0.0)
+
+    def submit() -> None:
+        for _ in range(total // 3):
+            house.ledger.moves.accept([NewJob("add", "default")]).wait(LIMIT_S)
+
+    threads = [threading.Thread(target=work) for _ in range(4)] + [threading.Thread(target=submit) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S * 2)
+    assert len({held.job_id for held in taken}) == total
+    assert intake.busy == 0
+
+
+def test_no_more_run_than_the_limit(house: House) -> None:
+    """Claims may lie ready; they are not handed out until a slot is free."""
+    queue_up(house, 10)
+    intake = house.intake(workers=2)
+    first, second = intake.take(LIMIT_S), intake.take(LIMIT_S)
+    assert first is not None
+    assert second is not None
+    settle(house)
+    assert intake.take(0.001) is None
+    assert intake.busy == 2
+    intake.done(0.0)
+    assert intake.take(LIMIT_S) is not None
+
+
+def test_the_worker_that_frees_a_slot_finds_the_next_claim_ready(house: House, until: Until) -> None:
+    """Without a switch of threads, and without waiting for a commit."""
+    queue_up(house, 150)
+    intake = house.intake(workers=1)
+    drain(intake, 60)  # short jobs: some are claimed ahead now
+    assert intake.take(LIMIT_S) is not None
+    until(lambda: bool(intake._ready))
+    standing = hold(house.ledger)
+    assert intake.take(0) is None, "the only slot is taken"
+    intake.done(0.0)
+    assert intake.take(0) is not None
+    standing.go()
+
+
+def test_short_jobs_are_claimed_ahead_and_long_ones_are_not(house: House) -> None:
+    """About fifty milliseconds of work, and never more than the bound: what is claimed ahead dies with the daemon."""
+    queue_up(house, 400)
+    intake = house.intake(workers=2)
+    assert intake.take(LIMIT_S) is not None
+    settle(house)
+    assert len(intake._ready) <= 2, "nothing is known of these jobs yet: no hoarding"
+    for _ in range(60):
+        intake.done(0.0001)
+        assert intake.take(LIMIT_S) is not None
+    settle(house)
+    assert 2 < len(intake._ready) <= MOST_AHEAD + 2
+    intake.stop()
+
+
+def test_the_limit_grows_with_the_backlog_to_its_bound(tmp_path: Path) -> None:
+    """Twice as many at most each tenth of a second; never above max_workers."""
+    clock = OwnClock()
+    house = House(tmp_path, clock=clock)
+    queue_up(house, 200)
+    intake = house.intake(workers=1, most=6)
+    seen = []
+    for _ in range(30):
+        clock.advance(0.11)
+        assert intake.take(LIMIT_S) is not None
+        settle(house)
+        seen.append(intake.limit)
+        intake.done(5.0)
+    assert seen == sorted(seen)
+    assert set(seen) == {1, 2, 4, 6} - ({1} - set(seen))
+    assert seen[-1] == 6
+    house.close()
+
+
+@pytest.mark.parametrize("why", ["no backlog", "no room"])
+def test_the_limit_stays_without_backlog_or_room(tmp_path: Path, why: str) -> None:
+    """A loaded machine does not get faster by more threads."""
+    clock = OwnClock()
+    house = House(tmp_path, clock=clock)
+    intake = house.intake(workers=2, most=8, roomy=why != "no room")
+    for _ in range(10):
+        queue_up(house, 1 if why == "no backlog" else 40)
+        clock.advance(1)
+        intake.wake()
+        settle(house)
+        assert intake.take(LIMIT_S) is not None
+        settle(house)
+        intake.done(5.0)
+    assert intake.limit == 2
+    house.close()
+
+
+def test_a_lower_limit_holds_at_once_and_a_higher_one_wakes(house: House, until: Until) -> None:
+    """Running jobs end in their own time; none is started above the limit."""
+    queue_up(house, 10)
+    intake = house.intake(workers=1, most=4)
+    intake.set_limit(99)
+    assert intake.limit == 4
+    for _ in range(3):
+        assert intake.take(LIMIT_S) is not None
+    intake.set_limit(0)
+    assert intake.limit == 1
+    intake.done(0.0)
+    assert intake.take(0.001) is None, "two still run"
+    found: list[Claim | None] = []
+    worker = threading.Thread(target=lambda: found.append(intake.take(LIMIT_S)))
+    worker.start()
+    until(lambda: bool(intake._changed._waiters))  # type: ignore[attr-defined]
+    intake.set_limit(4)
+    worker.join(LIMIT_S)
+    assert found[0] is not None
+
+
+def test_a_stuck_thread_holds_a_job_but_no_slot(house: House) -> None:
+    """Its replacement may take the next job."""
+    queue_up(house, 3)
+    intake = house.intake(workers=1)
+    assert intake.take(LIMIT_S) is not None
+    assert intake.take(0.001) is None
+    intake.set_stuck(1)
+    assert intake.take(LIMIT_S) is not None
+    assert intake.take(0.001) is None
+
+
+def test_a_stop_hands_back_what_was_not_started(house: House, until: Until) -> None:
+    """Nothing more is given out, a worker that waits is let go, and the ledger is not asked again."""
+    jobs = queue_up(house, 150)
+    intake = house.intake(workers=1)
+    started = [held.job_id for held in drain(intake, 60)]
+    held = intake.take(LIMIT_S)
+    assert held is not None
+    until(lambda: bool(intake._ready))
+    settle(house)
+    found: list[Claim | None] = []
+    worker = threading.Thread(target=lambda: found.append(intake.take(LIMIT_S)))
+    worker.start()
+    until(lambda: bool(intake._changed._waiters))  # type: ignore[attr-defined]
+    rest = intake.stop()
+    worker.join(LIMIT_S)
+    assert found == [None]
+    assert rest
+    assert not {one.job_id for one in rest} & {*started, held.job_id}
+    assert {one.job_id for one in rest} <= set(jobs)
+    intake.wake()
+    assert intake.take(0.001) is None
+    assert not intake._asked
+
+
+def test_what_arrives_after_the_stop_is_released(house: House, until: Until) -> None:
+    """A claim that was under way at the stop must not stay "running" with nobody to run it."""
+    (job,) = queue_up(house, 1)
+    intake = house.intake()
+    standing = hold(house.ledger)
+    assert intake.take(0.001) is None
+    assert intake.stop() == []
+    standing.go()
+    until(lambda: house.row(job).attempt == 1 and house.row(job).status == "queued")
+    assert house.running.jobs() == []
+    assert [attempt.outcome for attempt in house.ledger.reads.attempts(job)] == ["released"]
+
+
+def test_a_claim_is_expected_before_a_worker_has_it(house: House, until: Until) -> None:
+    """A cancel that comes in between must find it."""
+    (job,) = queue_up(house, 1)
+    intake = house.intake()
+    intake.wake()
+    until(lambda: bool(intake._ready))
+    assert [live.job_id for live in house.running.jobs()] == [job]
+
+
+def test_after_an_error_the_next_worker_asks_again(house: House) -> None:
+    """The ledger was full or locked for a moment: nobody will wake the queue because of that."""
+    queue_up(house, 1)
+    intake = house.intake()
+
+    def breaks() -> None:
+        house.ledger.writer.submit(lambda tx: tx.run("ROLLBACK"))  # fails the whole batch that it is in
+
+    standing = hold(house.ledger)
+    assert intake.take(0.001) is None
+    breaks()
+    standing.go()
+    settle(house)
+    assert intake._asked == 0
+    assert not intake._dry
+    assert intake.take(LIMIT_S) is not None
+
+
+def test_a_closed_ledger_gives_nothing_and_hangs_nobody(tmp_path: Path) -> None:
+    """The last turn of a worker while the daemon goes down."""
+    house = House(tmp_path)
+    intake = house.intake()
+    house.ledger.close()
+    assert intake.take(0.001) is None
+    intake.wake()
+    house.close()

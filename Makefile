@@ -45,6 +45,10 @@ test/%: $(READY) ## run the tests of one room
 .PHONY: check
 check: lint types imports test test/faults ## all that CI runs
 
+.PHONY: bench
+bench: $(READY) ## measure: one table of figures, in under 12 minutes (make bench ARGS=--quick)
+	@$(PY) bench/run.py $(ARGS)
+
 .PHONY: fix
 fix: $(READY) ## format, and mend what can be mended by itself
 	$(PY) -m ruff check --fix --quiet || true

@@ -15,9 +15,10 @@ from typing import Any, Final
 
 import peer
 from figure import QUICK_ROUNDS, ROUNDS, Figure, in_child, main, ratio, rivals
+from scratch import Ends, check, folder, make_site, serving
+
 from millrace.config.load import load_site
 from millrace.queue.submit import Submission
-from scratch import Ends, check, folder, make_site, serving
 
 JOBS: Final = 10_000
 QUICK_JOBS: Final = 2_000

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import sys
 import tempfile
 import threading
 from contextlib import closing, contextmanager
@@ -19,7 +18,6 @@ from millrace.ledger.reads import Reads
 from millrace.observe.bus import Bus
 from millrace.observe.log import Log
 from millrace.observe.metrics import Metrics
-from millrace.process.daemon import SWITCH_S
 from millrace.process.engine import Engine
 
 if TYPE_CHECKING:
@@ -61,6 +59,14 @@ def noop() -> None:
 @task(queue="process")
 def noop_child() -> None:
     """Do nothing, in a child."""
+
+
+@task(queue="thread")
+def lead(
+    email: str, company: str, employees: int, country: str, budget: int, source: str, visits: int, newsletter: bool,
+    note: str,
+) -> None:
+    """Take a payload of an everyday size."""
 
 
 @task(queue="thread")
@@ -151,7 +157,6 @@ class Ends:
 @contextmanager
 def serving(site: Site, ends: Ends) -> Iterator[Engine]:
     """Serve a site in this process as the daemon does: its engine, its log in a file, its metrics."""
-    sys.setswitchinterval(SWITCH_S)
     with (site.places.root / "log").open("a", encoding="utf-8") as stream:
         log = Log(stream)
         bus = Bus([log, Metrics(version="bench"), ends])
@@ -160,8 +165,9 @@ def serving(site: Site, ends: Ends) -> Iterator[Engine]:
         try:
             yield engine
         finally:
-            engine.drain(0.0, threading.Event())
-            engine.stop(2.0)
+            hurry = threading.Event()
+            engine.drain(0.0, hurry)
+            engine.stop(2.0, hurry)
             log.close()
 
 

@@ -122,6 +122,15 @@ def test_a_python_value_that_is_no_json_is_refused_with_its_place(value: object,
     assert problem in str(caught.value)
 
 
+def test_levels_around_a_payload_do_not_count_against_its_depth() -> None:
+    """A request wraps the payload: it must get the verdict that it gets on the command line."""
+    deepest = '{"a":' + "[" * (MAX_DEPTH - 1) + "]" * (MAX_DEPTH - 1) + "}"
+
+    assert strict_json(f'{{"task": "t", "payload": {deepest}}}', around=1)["payload"] == strict_json(deepest)
+    with pytest.raises(PayloadError, match="nested deeper than 32"):
+        strict_json(f'{{"task": "t", "payload": [{deepest}]}}', around=1)
+
+
 def test_a_value_that_holds_itself_is_too_deep() -> None:
     """It must be refused, and not end the reader."""
     value: list[object] = []

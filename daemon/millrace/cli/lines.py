@@ -130,7 +130,8 @@ class Lines:
             return error
 
     def _parsed(self, text: bytes, source: Source) -> Submission:
-        value = strict_json(text, where="line" if self._task is None else "payload")
+        whole = self._task is None
+        value = strict_json(text, where="line" if whole else "payload", around=int(whole))
         fields = {"task": self._task, "payload": value} if self._task is not None else whole_submission(value)
         if self._key_from is not None:
             fields["key"] = _key_of(fields.get("payload"), self._key_from)

@@ -30,7 +30,7 @@ _TOKENS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _WRITER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
-def strict_json(text: str | bytes, *, max_bytes: int | None = None, where: str = "payload") -> Any:
+def strict_json(text: str | bytes, *, max_bytes: int | None = None, where: str = "payload", around: int = 0) -> Any:
     """
     Read JSON as the standard has it: no duplicate keys, NaN, infinities or lone surrogates, nested at most 32 deep.
 
@@ -38,16 +38,19 @@ def strict_json(text: str | bytes, *, max_bytes: int | None = None, where: str =
         text: The JSON text; bytes must be UTF-8 without a byte order mark.
         max_bytes: The most bytes of UTF-8 that are taken, ≥ 0; None means any number.
         where: What problems call the outermost value.
+        around: Levels that stand around the payload, as a request does: they do not count against its depth.
     Returns: Plain Python values.
     Raises: PayloadError with the place and the reason; TooLarge.
     """
-    return read(text, max_bytes=max_bytes, where=where)[0]
+    return read(text, max_bytes=max_bytes, where=where, around=around)[0]
 
 
-def read(text: str | bytes, *, max_bytes: int | None = None, where: str = "payload") -> tuple[Any, str]:
+def read(
+    text: str | bytes, *, max_bytes: int | None = None, where: str = "payload", around: int = 0
+) -> tuple[Any, str]:
     """Read JSON as `strict_json` does; return the value and its canonical text, which was needed for the checks."""
     decoded = _decoded(text, max_bytes, where)
-    _refuse_depth(decoded, where)
+    _refuse_depth(decoded, where, MAX_DEPTH + around)
     try:
         value = _READER.decode(decoded)
     except _DuplicateKeyError:
@@ -152,14 +155,14 @@ def _bytes_above(text: str | bytes, bound: int) -> bool:
     return len(text) > bound
 
 
-def _refuse_depth(text: str, where: str) -> None:
+def _refuse_depth(text: str, where: str, most: int) -> None:
     """Count brackets before the text is parsed: a million of them must not meet the parser's recursion."""
-    if text.count("[") + text.count("{") <= MAX_DEPTH:
+    if text.count("[") + text.count("{") <= most:
         return
     depth = 0
     for token in _TOKENS.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
-        if depth > MAX_DEPTH:
+        if depth > most:
             raise PayloadError([_too_deep(where)])
 
 

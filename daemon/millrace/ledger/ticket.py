@@ -44,10 +44,11 @@ class Ticket(Generic[T]):
             timeout_s: Seconds to wait, ≥ 0; None waits for as long as it takes.
         Raises: What the unit raised; LedgerBusy if the time is up (the unit may still be committed later).
         """
-        if not self._lock.acquire(timeout=-1 if timeout_s is None else timeout_s):
-            msg = f"the ledger did not commit within {timeout_s:g} s: another process may hold its lock"
-            raise LedgerBusy(msg)
-        self._lock.release()
+        if not self._done:
+            if self._lock.acquire(timeout=-1 if timeout_s is None else timeout_s):
+                self._lock.release()  # for the next who waits
+            elif not self._done:  # another waiter may have held the lock for just this moment
+                raise LedgerBusy(f"the ledger did not commit within {timeout_s:g} s: another process may hold its lock")
         if self.error is not None:
             raise self.error
         return cast("T", self._result)

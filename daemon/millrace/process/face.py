@@ -6,6 +6,8 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
+from millrace.errors import LedgerError
+from millrace.events import PartRestarted, WebStarted
 from millrace.observe.conservation import ConservationCheck
 from millrace.observe.facts import Facts
 from millrace.observe.health import Health
@@ -29,7 +31,9 @@ class Face:
     """The observers of one engine."""
 
     def __init__(self, site: Site, engine: Engine, *, clock: Clock, bus: Bus) -> None:
+        self._site = site
         self._clock = clock
+        self._bus = bus
         self._end = threading.Event()
         self._accepting = False
         settings = site.settings
@@ -70,6 +74,8 @@ class Face:
     def start(self) -> None:
         """Listen. Raises SettingsError if the address is taken."""
         self._server.start()
+        host, _ = self._site.places.listen
+        self._bus.emit(WebStarted(host, self._server.port))
         self._proof.start()
 
     def accept(self) -> None:
@@ -89,6 +95,11 @@ class Face:
 
     def _prove(self) -> None:
         while True:
-            self._conservation.refresh()
+            try:
+                self._conservation.refresh()
+            except LedgerError as error:
+                if self._end.is_set():
+                    return  # the ledger closes under a look that takes long
+                self._bus.emit(PartRestarted("conservation proof", str(error)))
             if self._clock.wait(self._end, PROOF_EVERY_S):
                 return

@@ -38,7 +38,7 @@ def read_submission(text: bytes, around: Envelope) -> Submission:
     Raises: PayloadError that names each wrong field; NotPermitted if the token is bound to another client.
     """
     try:
-        document = strict_json(text, where=_BODY)
+        document = strict_json(text, where=_BODY, around=1)
     except PayloadError as error:
         raise PayloadError([_inside(problem) for problem in error.problems]) from None
     if not isinstance(document, dict):

@@ -33,7 +33,7 @@ TARGET_PER_S: Final = 20_000
 LIMIT_S: Final = 60.0
 LEAD: Final = {
     "email": "ada@example.com", "company": "Analytical Engines Ltd", "employees": 1850, "country": "GB",
-    "budget": 125_000, "source": "fair", "visits": 12, "newsletter": True, "note": "asked for a call after the demonstration",
+    "budget": 125_000, "source": "fair", "visits": 12, "newsletter": True, "note": "asked for a call after the fair",
 }  # fmt: skip
 
 

@@ -80,7 +80,11 @@ class Referee:
             counts = reads.status_counts()
             return not any(counts.get(status, 0) for status in ("waiting", "queued", "running"))
 
-        until(rest, "all jobs to be over", limit_s)
+        def left() -> str:
+            sql = "SELECT status, reason, queue, attempt, failures, count(*) FROM job GROUP BY 1, 2, 3, 4, 5"
+            return f"all jobs to be over; there are {self.rows(sql)}"
+
+        until(rest, left, limit_s)
 
     def judge(self, *, failures: int | None = 0, statuses: frozenset[str] = frozenset({"succeeded"})) -> None:
         """
@@ -91,7 +95,7 @@ class Referee:
             statuses: How jobs may have ended.
         """
         jobs = {
-            row[0]: row for row in self.rows("SELECT id, status, attempt, failures, crashes, payload, result FROM job")
+            row[0]: row for row in self.rows("SELECT id, status, attempt, failures, crashes, substr(error, 1, 300) FROM job")
         }
         acknowledged = self.acknowledged()
         lost = acknowledged.keys() - jobs.keys()

@@ -1,7 +1,9 @@
 """
 The outsider that submits: a process of its own, which writes down each acknowledgement, with fsync, when it has it.
+Some jobs go straight into the ledger, as from the command line; some over HTTP, under a key, again and again until
+somebody answers: the daemon may be dead, or die between its commit and its answer.
 
-    python submitter.py CONFIG QUEUE FIRST COUNT ACKS SEED
+    python submitter.py CONFIG URL TOKEN_FILE QUEUE FIRST COUNT ACKS SEED
 """
 
 from __future__ import annotations
@@ -9,31 +11,69 @@ from __future__ import annotations
 import os
 import random
 import sys
+import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from millrace.config.load import load_site
 from millrace.errors import MillraceError
 from millrace.queue.site import open_site
 from millrace.queue.submit import Submission
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
-def main(config: str, queue: str, first: str, count: str, acks: str, seed: str) -> int:
-    """Submit `count` jobs in commits of random sizes."""
+    from millrace.queue.submit import Submitter
+
+Payload = dict[str, Any]
+
+
+def direct(submitter: Submitter, queue: str, chunk: list[Payload]) -> Iterator[tuple[str, int]]:
+    """Submit a chunk in one commit of our own; yield what was acknowledged."""
+    for verdicts in submitter.submit_many(Submission("mark", payload=payload, queue=queue) for payload in chunk):
+        for payload, verdict in zip(chunk, verdicts, strict=True):
+            if isinstance(verdict, MillraceError):
+                raise verdict
+            yield verdict.id, payload["n"]
+
+
+def posted(client: httpx.Client, queue: str, chunk: list[Payload]) -> Iterator[tuple[str, int]]:
+    """Send one request after another, each until it is answered; yield what was acknowledged."""
+    for payload in chunk:
+        body = {"task": "mark", "queue": queue, "payload": payload, "key": f"n{payload['n']}"}
+        while True:
+            try:
+                answer = client.post("/api/v1/jobs", json=body)
+            except httpx.TransportError:
+                threading.Event().wait(0.02)
+                continue
+            break
+        if answer.status_code not in {200, 202}:
+            raise SystemExit(f"{answer.status_code}: {answer.text}")
+        yield answer.json()["id"], payload["n"]
+
+
+def main(config: str, url: str, token: str, queue: str, first: str, count: str, acks: str, seed: str) -> int:
+    """Submit `count` jobs, in commits of random sizes and by both doors."""
     dice = random.Random(seed)
-    wanted = [
-        Submission("mark", payload={"n": n, "ms": dice.choice((0, 0, 0, 1, 10))}, queue=queue)
-        for n in range(int(first), int(first) + int(count))
-    ]
+    wanted = [{"n": n, "ms": dice.choice((0, 0, 0, 1, 10))} for n in range(int(first), int(first) + int(count))]
     log = os.open(acks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with open_site(load_site(Path(config))) as site:
+    headers = {"Authorization": f"Bearer {Path(token).read_text().strip()}"}
+    with (
+        open_site(load_site(Path(config))) as site,
+        httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
+    ):
         while wanted:
-            size = dice.randint(1, 80)
+            size = dice.randint(1, 100)
             chunk, wanted = wanted[:size], wanted[size:]
-            for verdicts in site.submitter.submit_many(chunk):
-                for asked, verdict in zip(chunk, verdicts, strict=True):
-                    if isinstance(verdict, MillraceError):
-                        raise verdict
-                    os.write(log, f"{verdict.id} {asked.payload['n']}\n".encode())
+            over_http = dice.random() < 0.3
+            heard = posted(client, queue, chunk) if over_http else direct(site.submitter, queue, chunk)
+            for job, n in heard:
+                os.write(log, f"{job} {n}\n".encode())
+                if over_http:
+                    os.fsync(log)
             os.fsync(log)
     return 0
 

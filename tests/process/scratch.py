@@ -32,12 +32,12 @@ LIMIT_S = 20.0
 PROC = Path("/proc")
 
 
-def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+def until(condition: Callable[[], object], what: str | Callable[[], str], limit_s: float = LIMIT_S) -> None:
     """Look every few milliseconds until a condition holds; raise, and say for what, after the limit."""
     end = SYSTEM.monotonic() + limit_s
     while not condition():
         if SYSTEM.monotonic() > end:
-            raise AssertionError(f"waited {limit_s:g} s in vain: {what}")
+            raise AssertionError(f"waited {limit_s:g} s in vain: {what if isinstance(what, str) else what()}")
         SYSTEM.wait(threading.Event(), 0.01)
 
 

@@ -74,3 +74,10 @@ def until_file(n: int, name: str) -> int:
     note("end")
     os.close(file)
     return n
+
+
+@task(timeout="60s", backoff="1ms..20ms")
+def bulk(n: int, fill: str) -> str:
+    """Leave marks, and give back a part of what it was given."""
+    work(n, 0)
+    return fill[:1000]

@@ -1,0 +1,89 @@
+"""
+A file system of 8 MB for the state folder, which fills while jobs are submitted and run.
+
+Proved: what does not fit is refused with a clear error (507, exit 75), what was acknowledged stays and is finished,
+outcomes that could not be written are written later and not lost, and all goes on by itself once there is room.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults.referee import Referee
+from tests.process.scratch import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.faults.conftest import MakeSite
+    from tests.process.scratch import Scratch
+
+BALLAST = 4 * 2**20
+FILL = "x" * 40_000
+
+
+@pytest.fixture
+def cramped(make_site: MakeSite) -> Iterator[Scratch]:
+    """A site whose state folder is a small file system, with a file on it whose end makes room."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    site = make_site()
+    site.state.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "millrace-test", str(site.state)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
+    try:
+        (site.state / "ballast").write_bytes(b"\0" * BALLAST)
+        yield site
+    finally:
+        site.__exit__()
+        subprocess.run(["umount", "-l", str(site.state)], check=True)
+
+
+@pytest.mark.parametrize("queue", ["io", "default"])
+def test_a_full_disk_refuses_new_work_and_loses_none(cramped: Scratch, tmp_path: Path, queue: str) -> None:
+    """The commonest outage of all: it must cost no job, and no restart."""
+    site = cramped
+    daemon = site.serve()
+    referee = Referee(site, tmp_path / "acks.log")
+    accepted, refused = [], 0
+    with site.client() as client:
+        for n in range(2000):
+            body = {"task": "bulk", "queue": queue, "payload": {"n": n, "fill": FILL}}
+            answer = client.post("/api/v1/jobs", json=body)
+            if answer.status_code == 202:
+                accepted.append(answer.json()["id"])
+                continue
+            assert answer.status_code == 507, answer.text
+            assert answer.json()["type"].endswith("disk-full")
+            assert "full" in answer.json()["detail"]
+            refused += 1
+            if refused == 20:
+                break
+        assert refused == 20, "the disk was never full"
+        told = site.run("submit", "bulk", "--queue", queue, "--payload", json.dumps({"n": 9999, "fill": FILL}), code=75)
+        assert "full" in told.stderr
+        assert "Traceback" not in told.stderr
+        assert daemon.alive
+        assert client.get("/livez").status_code == 200
+        assert client.get("/readyz").status_code == 503, "a full daemon asks for more work"
+        (site.state / "ballast").unlink()
+        until(lambda: client.get("/readyz").status_code == 200, "the daemon to be ready again")
+        body = {"task": "bulk", "queue": queue, "payload": {"n": 5000, "fill": "little"}}
+        answer = client.post("/api/v1/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        accepted.append(answer.json()["id"])
+    referee.acks.write_text("".join(f"{job} 0\n" for job in accepted))
+    referee.await_rest(30)
+    referee.judge()
+    starts = [effect for effect in referee.effects() if effect.kind == "start"]
+    assert len(starts) == len(accepted), "finished work was done again"
+    assert daemon.stop() == 0
+    referee.judge_leavings()

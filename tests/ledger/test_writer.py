@@ -29,6 +29,17 @@ if TYPE_CHECKING:
 NOTE = "INSERT INTO note (text) VALUES (?)"
 
 
+class Breakable(apsw.Connection):
+    """A connection whose disk can be taken away."""
+
+    broken = False
+
+    def execute(self, statements: str, *rest: Any, **more: Any) -> apsw.Cursor:
+        if self.broken and statements.startswith("BEGIN"):
+            raise apsw.IOError("the disk is gone")
+        return super().execute(statements, *rest, **more)
+
+
 class Rig:
     """A writer over a table of notes, at a standstill until `go`, so that the units handed in make one batch."""
 
@@ -37,14 +48,14 @@ class Rig:
         self.clock = OwnClock()
         self.events: list[Event] = []
         self.changes: list[set[str]] = []
-        self.connection: apsw.Connection | None = None
+        self.connection: Breakable | None = None
         self.writer = Writer(self._connect, self.clock, self.events.append, self._changed)
         self.writer.start()
         self._leave = threading.Event()
         self._hold()
 
     def _connect(self) -> apsw.Connection:
-        self.connection = apsw.Connection(str(self.path))
+        self.connection = Breakable(str(self.path))
         self.connection.set_busy_timeout(50)
         self.connection.pragma("journal_mode", "wal")
         self.connection.execute("CREATE TABLE note (text TEXT UNIQUE)")
@@ -338,6 +349,43 @@ def test_a_begin_that_is_refused_is_told_to_those_who_wait(rig: Rig) -> None:
     denied.clear()
     assert rig.note("b").wait(LIMIT_S) == 1
     assert rig.notes() == ["b"]
+
+
+def test_a_disk_that_is_gone_at_the_begin_is_fatal(rig: Rig) -> None:
+    """No transaction was open, and yet the connection is not to be trusted."""
+    assert rig.connection is not None
+    first = rig.note("a")
+    rig.go()
+    assert first.wait(LIMIT_S) == 1
+    rig.connection.broken = True
+    with pytest.raises(LedgerError, match="the disk is gone"):
+        rig.note("b").wait(LIMIT_S)
+    rig.writer.close()
+    assert not rig.writer.alive
+    assert [type(event) for event in rig.events] == [DaemonFailed]
+
+
+class Late:
+    """An inbox in which a unit arrives after the writer has ended: the race between a look and a put, staged."""
+
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
+        self._inbox = rig.writer._inbox
+        self.get, self.get_nowait, self.qsize = self._inbox.get, self._inbox.get_nowait, self._inbox.qsize
+
+    def put(self, work: Any) -> None:
+        if work is not None:
+            self._inbox.put(None)
+            self._rig.writer._thread.join(LIMIT_S)
+        self._inbox.put(work)
+
+
+def test_a_unit_that_arrives_after_the_end_is_refused(rig: Rig) -> None:
+    """Nobody else would ever settle its ticket."""
+    rig.go()
+    rig.writer._inbox = Late(rig)  # type: ignore[assignment]
+    with pytest.raises(LedgerError, match="closed"):
+        rig.note("late").wait(LIMIT_S)
 
 
 def test_a_full_disk_refuses_what_does_not_fit_and_recovers(book: Book) -> None:

@@ -50,7 +50,7 @@ def test_a_nearer_time_shortens_a_sleep_that_has_begun(tmp_path: Path, until: Un
     clock = PatientClock()
     house = House(tmp_path, clock=clock)
     house.submit(due_at=SYSTEM.now_ms() + 3_600_000)
-    house.upkeep(house.pool())
+    house.upkeep(house.pool(), deaf=True)
     until(lambda: TURN_S in clock.sleeps)
     job = house.submit(due_at=SYSTEM.now_ms() + 100)
     until(lambda: house.row(job).status == "succeeded", LIMIT_S / 2)
@@ -126,7 +126,7 @@ def test_a_cancel_from_another_process_is_carried_out(house: House, until: Until
 
 def test_a_cancel_of_this_process_is_carried_out_at_once(house: House, until: Until) -> None:
     """It comes with the commit: nobody waits for the next look."""
-    house.upkeep(house.pool())
+    house.upkeep(house.pool(), deaf=True)
     job = house.submit("wait")
     assert house.door.entered.acquire(timeout=LIMIT_S)
     assert house.ledger.moves.cancel(job, actor="api").wait(LIMIT_S) == "running"

@@ -6,6 +6,7 @@ the jobs) with what the ledger says, by SQL of its own.
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
@@ -94,9 +95,8 @@ class Referee:
             failures: What each job's failures must be; None does not look.
             statuses: How jobs may have ended.
         """
-        jobs = {
-            row[0]: row for row in self.rows("SELECT id, status, attempt, failures, crashes, substr(error, 1, 300) FROM job")
-        }
+        sql = "SELECT id, status, attempt, failures, crashes, substr(error, 1, 300) FROM job"
+        jobs = {row[0]: row for row in self.rows(sql)}
         acknowledged = self.acknowledged()
         lost = acknowledged.keys() - jobs.keys()
         assert not lost, f"{len(lost)} acknowledged jobs are not in the ledger: {sorted(lost)[:3]}"
@@ -137,7 +137,7 @@ class Referee:
             numbers = [effect.attempt for effect in began]
             assert numbers == sorted(set(numbers)), f"attempts of {job} did not rise: {numbers}"
             assert numbers[-1] <= jobs[job][2], f"{job} started attempt {numbers[-1]}, the ledger knows {jobs[job][2]}"
-            for effect, after in zip(began, began[1:], strict=False):
+            for effect, after in pairwise(began):
                 end = ends.get((job, effect.attempt))
                 assert end is None or end.at_ns <= after.at_ns, f"attempts of {job} overlap: {effect}, {after}"
         for job, row in jobs.items():

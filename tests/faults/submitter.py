@@ -55,8 +55,9 @@ def posted(client: httpx.Client, queue: str, chunk: list[Payload]) -> Iterator[t
         yield answer.json()["id"], payload["n"]
 
 
-def main(config: str, url: str, token: str, queue: str, first: str, count: str, acks: str, seed: str) -> int:
-    """Submit `count` jobs, in commits of random sizes and by both doors."""
+def main(argv: list[str]) -> int:
+    """Submit COUNT jobs, in commits of random sizes and by both doors."""
+    config, url, token, queue, first, count, acks, seed = argv
     dice = random.Random(seed)
     wanted = [{"n": n, "ms": dice.choice((0, 0, 0, 1, 10))} for n in range(int(first), int(first) + int(count))]
     log = os.open(acks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -79,4 +80,4 @@ def main(config: str, url: str, token: str, queue: str, first: str, count: str, 
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

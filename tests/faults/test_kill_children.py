@@ -33,6 +33,7 @@ WORDS = {"KILL": "SIGKILL", "SEGV": "SIGSEGV"}
 
 @pytest.fixture
 def referee(site: Scratch, tmp_path: Path) -> Referee:
+    """Judge the site by the marks of its jobs; nothing is acknowledged to anybody outside."""
     return Referee(site, tmp_path / "acks.log")
 
 

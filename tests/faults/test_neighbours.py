@@ -26,23 +26,19 @@ CALLS = 150
 EXPECTED = {"good": 202, "keyed": 202, "again": 200, "conflict": 409, "unknown": 422, "wrong": 422, "missing": 404}
 
 
-def call(kind: str, n: int) -> tuple[str, str, dict[str, Any] | None]:
-    """Return method, path and body of a call of a kind; `n` is a number that no other call has."""
-    match kind:
-        case "good":
-            return "POST", "/api/v1/jobs", {"task": "mark", "queue": "io", "payload": {"n": n}}
-        case "keyed":
-            return "POST", "/api/v1/jobs", {"task": "mark", "queue": "io", "payload": {"n": n}, "key": f"k{n}"}
-        case "again":
-            return "POST", "/api/v1/jobs", {"task": "mark", "queue": "io", "payload": {"n": 0}, "key": "shared"}
-        case "conflict":
-            return "POST", "/api/v1/jobs", {"task": "mark", "queue": "io", "payload": {"n": n}, "key": "shared"}
-        case "unknown":
-            return "POST", "/api/v1/jobs", {"task": "mork", "payload": {}}
-        case "wrong":
-            return "POST", "/api/v1/jobs", {"task": "mark", "payload": {"n": "one"}}
-        case _:
-            return "POST", f"/api/v1/jobs/01a00000-0000-7000-8000-{n:012d}/cancel", None
+def call(kind: str, n: int) -> tuple[str, dict[str, Any] | None]:
+    """Return path and body of a call of a kind; `n` is a number that no other call has."""
+    if kind == "missing":
+        return f"/api/v1/jobs/01a00000-0000-7000-8000-{n:012d}/cancel", None
+    good: dict[str, Any] = {"task": "mark", "queue": "io", "payload": {"n": n}}
+    return "/api/v1/jobs", {
+        "good": good,
+        "keyed": good | {"key": f"k{n}"},
+        "again": good | {"key": "shared", "payload": {"n": 0}},
+        "conflict": good | {"key": "shared"},
+        "unknown": good | {"task": "mork"},
+        "wrong": good | {"payload": {"n": "one"}},
+    }[kind]
 
 
 def test_refused_submissions_leave_their_neighbours_alone(
@@ -51,7 +47,7 @@ def test_refused_submissions_leave_their_neighbours_alone(
     """Key conflicts fail inside the transaction, beside units of others that must be committed with it."""
     daemon = site.serve()
     referee = Referee(site, tmp_path / "acks.log")
-    first = site.ask("POST", "/api/v1/jobs", json=call("again", 0)[2])
+    first = site.ask("POST", "/api/v1/jobs", json=call("again", 0)[1])
     assert first.status_code == 202
     shared = first.json()["id"]
     calls = rounds(CALLS)
@@ -62,8 +58,8 @@ def test_refused_submissions_leave_their_neighbours_alone(
         with site.client() as client:
             for turn in range(calls):
                 kind = chance.choice(tuple(EXPECTED))
-                method, path, body = call(kind, 1 + number * calls + turn)
-                answer = client.request(method, path, json=body)
+                path, body = call(kind, 1 + number * calls + turn)
+                answer = client.post(path, json=body)
                 heard.append((kind, answer.status_code, answer.json().get("id")))
         return heard
 
@@ -86,9 +82,9 @@ def test_refused_lines_of_a_batch_leave_the_others_alone(site: Scratch, tmp_path
     """All or nothing is a matter of each line."""
     daemon = site.serve()
     referee = Referee(site, tmp_path / "acks.log")
-    assert site.ask("POST", "/api/v1/jobs", json=call("again", 0)[2]).status_code == 202
+    assert site.ask("POST", "/api/v1/jobs", json=call("again", 0)[1]).status_code == 202
     kinds = [kind for _ in range(300) for kind in ("good", "keyed", "again", "conflict", "unknown", "wrong")]
-    lines = [json.dumps(call(kind, n + 1)[2]) for n, kind in enumerate(kinds)]
+    lines = [json.dumps(call(kind, n + 1)[1]) for n, kind in enumerate(kinds)]
     answer = site.ask("POST", "/api/v1/jobs/batch", content="\n".join(lines).encode())
     assert answer.status_code == 200
     verdicts = [json.loads(line) for line in answer.text.splitlines()]

@@ -32,7 +32,7 @@ def test_stops_in_the_middle_of_work_cost_nothing(
     make_site: MakeSite, tmp_path: Path, dice: random.Random, rounds: Callable[[int], int], queue: str
 ) -> None:
     """Short, middling and long jobs, with a drain time that only the short ones can use."""
-    site = make_site('[queues.spare]\nworkers = 1\n')
+    site = make_site("[queues.spare]\nworkers = 1\n")
     text = site.config.read_text().replace('grace = "500ms"', 'grace = "500ms"\ndrain = "100ms"')
     site.config.write_text(text)
     referee = Referee(site, tmp_path / "acks.log")

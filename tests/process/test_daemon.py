@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import select
 import signal
 import socket
 import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,14 +48,15 @@ class Manager:
 
 @pytest.fixture
 def manager() -> Iterator[Manager]:
+    """Bind a notify socket."""
     made = Manager()
     yield made
     made.socket.close()
 
 
 def state_of(pid: int) -> str:
-    with open(f"/proc/{pid}/stat") as file:
-        return file.read().rpartition(") ")[2][0]
+    """Return the letter of a process's state: T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
 
 
 def test_it_tells_its_manager_when_it_is_ready_alive_and_stopping(site: Scratch, manager: Manager) -> None:
@@ -173,14 +174,14 @@ def test_an_interrupt_from_the_keyboard_stops_like_term(site: Scratch) -> None:
 
 
 def test_a_term_while_it_starts_is_kept(site: Scratch) -> None:
-    """systemd may stop what it has only just started; the order must not be lost, nor a half-started daemon stay."""
+    """Systemd may stop what it has only just started; the order must not be lost, nor a half-started daemon stay."""
     site.serve().stop()
     for _ in range(3):
         daemon = site.launch()
         until(lambda daemon=daemon: site.holder() == daemon.pid or not daemon.alive, "the lock")  # type: ignore[misc]
         assert daemon.stop() in {0, -signal.SIGTERM}
         assert "Traceback" not in daemon.text()
-    assert os.path.exists(site.ledger)
+    assert site.ledger.exists()
 
 
 def assert_released(site: Scratch, job_id: str) -> None:

@@ -36,6 +36,7 @@ def hold(ledger: Path) -> subprocess.Popen[bytes]:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it and see it off."""
     process.kill()
     process.communicate()
 

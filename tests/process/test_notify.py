@@ -24,7 +24,7 @@ def test_without_a_manager_nothing_is_said() -> None:
 
 @pytest.mark.parametrize("abstract", [True, False])
 def test_facts_arrive_as_lines(tmp_path: Path, *, abstract: bool) -> None:
-    """systemd's socket is a path on the host and an abstract name in some containers; @ stands for the zero byte."""
+    """Systemd's socket is a path on the host and an abstract name in some containers; @ stands for the zero byte."""
     name = uuid.uuid4().hex if abstract else str(tmp_path / "n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(5)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.process.scratch import until
@@ -41,7 +41,7 @@ def test_the_second_daemon_on_a_ledger_names_the_first_and_ends(site: Scratch) -
 
 
 def test_a_port_in_use_is_a_matter_of_configuration(site: Scratch) -> None:
-    """systemd must not start it over and over (RestartPreventExitStatus=78); the message says which setting."""
+    """Systemd must not start it over and over (RestartPreventExitStatus=78); the message says which setting."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", site.port))
         other.listen()
@@ -120,7 +120,7 @@ def test_a_running_job_is_cancelled_from_the_command_line(site: Scratch) -> None
     site.run("jobs", "cancel", job)
     row = site.await_status(job, "cancelled")
     assert row.failures == 0
-    until(lambda: not os.path.exists(f"/proc/{pid}"), "its process to end")
+    until(lambda: not Path(f"/proc/{pid}").exists(), "its process to end")
     assert [attempt.outcome for attempt in site.reads.attempts(job)] == ["stopped"]
 
 

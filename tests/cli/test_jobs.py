@@ -76,7 +76,7 @@ def test_show_tells_the_whole_history(call: Call, past: Past) -> None:
     history = [line.split("  ")[-1] for line in done.out.partition("History\n")[2].partition("\n\n")[0].splitlines()]
     assert history[0] == "accepted"
     assert history[1] == "attempt 1 started"
-    assert history[2].startswith("attempt 1 failed after 500ms, for good: ValueError: the disk was away")
+    assert history[2].endswith("failed after 500ms, for good (no attempts are left): ValueError: the disk was away")
     assert "put back on its queue by cli:" in history[3]
     assert history[4].startswith("queued")
 

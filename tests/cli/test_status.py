@@ -60,6 +60,24 @@ def test_counts_depths_and_failures_are_on_one_screen(call: Call, past: Past) ->
     assert "ValueError: no route to host" in text
 
 
+def test_jobs_that_run_without_a_daemon_were_cut_off(site: Site, call: Call, past: Past) -> None:
+    """After a kill -9 "2 running" would be a lie, and the most natural worry is what becomes of them."""
+    past.claimed()
+    assert "The running job was cut off when the daemon died:\n         its next start takes it" in call("status").out
+    past.claimed()
+    text = call("status").out
+    assert "The 2 running jobs were cut off when the daemon died:\n         its next start takes them back" in text
+    assert max(map(len, text.splitlines()[3:])) < 80
+    assert call("status", "--json").json["cut_off"] == 2
+    assert "what is shown as running was cut off" in call("jobs", "list").err
+    lock = take_lock(site.ledger)
+    try:
+        assert call("status", "--json").json["cut_off"] == 0
+        assert "cut off" not in call("status").out + call("jobs", "list").err
+    finally:
+        os.close(lock)
+
+
 def test_a_difference_is_loud(site: Site, call: Call, past: Past) -> None:
     """The one figure that must never be overlooked."""
     past.job()

@@ -9,7 +9,7 @@ import click
 from millrace.cli.acting import Acts, confirm, jobs_words, some_ids_argument, yes_option
 from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
 from millrace.cli.output import as_json, echo_json
-from millrace.cli.session import Session, pass_session
+from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.times import Duration
 
 
@@ -39,6 +39,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
         else "No jobs yet. Submit one: millrace submit TASK (millrace tasks list)"
     )
     print_page(page, lambda found: job_table(found, now_ms), nothing, as_json=as_json)
+    if not as_json and any(job.status == "running" for job in page.jobs) and not session.served():
+        tell("The daemon is not running: what is shown as running was cut off, and its next start takes it back.")
 
 
 @jobs.command("show")
@@ -71,7 +73,8 @@ def print_job(session: Session, job_id: str, *, as_json: bool, dead_only: bool =
         history = {"attempts": [row.as_json() for row in attempts], "events": [row.as_json() for row in events]}
         echo_json({**job.as_json(), **history})
     else:
-        click.echo(job_text(job, attempts, events, session.clock.now_ms()))
+        served = job.status != "running" or session.served()
+        click.echo(job_text(job, attempts, events, session.clock.now_ms(), served=served))
 
 
 @jobs.command("retry")

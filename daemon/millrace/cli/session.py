@@ -85,6 +85,15 @@ class Session:
                 f"{error.filename} may not be read by {self.user}: call it as the daemon's user"
             ) from error
 
+    def served(self) -> bool:
+        """Whether a daemon runs; who may not look takes it for granted."""
+        from millrace.errors import NotPermitted
+
+        try:
+            return self.daemon_pid() is not None
+        except NotPermitted:
+            return True
+
     def site(self) -> Site:
         """Return the validated site. Raises SettingsError."""
         from millrace.config.load import load_site

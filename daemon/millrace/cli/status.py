@@ -71,6 +71,7 @@ def _facts(
         "ledger": str(session.places.ledger),
         "queues": [row.as_json(now_ms) for row in all_queues(session)],
         "jobs": balance.by_status,
+        "cut_off": balance.by_status.get("running", 0) if pid is None else 0,
         "dead_letters": balance.by_status.get("dead", 0),
         "conservation": balance.as_json(),
         "failures": [_failure(job) for job in failures],
@@ -95,8 +96,9 @@ def _text(session: Session, facts: dict[str, Any], balance: Balance, failures: l
         queue_table(facts["queues"]),
         "",
         _job_words(balance),
+        *_cut_off_words(facts["cut_off"]),
+        _balance_words(balance),
     ]
-    parts.append(_balance_words(balance))
     if failures:
         parts += ["", f"Dead letters, {plural(facts['dead_letters'], 'job')} (millrace dead list):"]
         parts.append(dead_table(failures, session.clock.now_ms()))
@@ -114,6 +116,16 @@ def _daemon_words(facts: dict[str, Any]) -> str:
 def _job_words(balance: Balance) -> str:
     counts = [f"{count:,} {colored(status)}" for status, count in balance.by_status.items() if count]
     return f"Jobs     {', '.join(counts) or 'none yet'}"
+
+
+def _cut_off_words(count: int) -> list[str]:
+    """Say what "running" means while nobody runs anything: jobs that nobody has taken back yet."""
+    if not count:
+        return []
+    one = count == 1
+    subject = "The running job was" if one else f"The {count:,} running jobs were"
+    alarm = colored(f"{subject} cut off when the daemon died", "warn")
+    return [f"         {alarm}:", f"         its next start takes {'it' if one else 'them'} back (millrace serve)"]
 
 
 def _balance_words(balance: Balance) -> str:

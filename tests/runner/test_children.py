@@ -61,7 +61,7 @@ def test_a_queue_never_gets_the_child_of_another(rig: Rig) -> None:
     [
         ("leave", "SystemExit", "sys.exit(3)"),
         ("fail", "RuntimeError", "it broke"),
-        ("out_of_memory", "MemoryError", "(no message)"),
+        ("out_of_memory", "MemoryError", "no memory for what the job asked for"),
         ("leave_now", "Crashed", "exited with code 3"),
         ("segfault", "Crashed", "ended by SIGSEGV"),
         ("term_self", "Terminated", "did not send"),
@@ -104,6 +104,8 @@ def test_a_job_over_the_memory_of_its_queue_fails_alone(rig: Rig) -> None:
 
     assert job.error is not None
     assert job.error.type == "MemoryError"
+    assert 'queue "small" may have' in job.error.message
+    assert "[queues.small] memory" in job.error.message
     assert rig.run("hoard").status == "succeeded"
 
 

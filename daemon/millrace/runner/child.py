@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -24,7 +25,7 @@ from millrace.runner.line import SocketLine
 from millrace.runner.prctl import become_subreaper, die_with_parent
 from millrace.runner.protocol import BROKEN
 from millrace.runner.stop import INTERRUPTED, StopJob
-from millrace.runner.text import error_of
+from millrace.runner.text import bounded, error_of
 from millrace.runner.verdict import Verdict, as_message
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def main(sock: socket.socket, out: int, order: dict[str, Any], registry: Registr
     _standard_streams(out)
     _limits(order["memory"])
     with contextlib.suppress(OSError):  # its socket, which the job may have closed
-        return Child(sock, registry, root, Path(order["scratch"])).serve()
+        return Child(sock, registry, root, Path(order["scratch"]), order["memory"]).serve()
     return BROKEN
 
 
@@ -105,11 +106,12 @@ def _limits(memory: int | None) -> None:
 class Child:
     """Runs jobs one after another and keeps itself fit for the next."""
 
-    def __init__(self, sock: socket.socket, registry: Registry, root: Path, scratch: Path) -> None:
+    def __init__(self, sock: socket.socket, registry: Registry, root: Path, scratch: Path, memory: int | None) -> None:
         self._line = SocketLine(sock)
         self._registry = registry
         self._root = root
         self._scratch = scratch
+        self._memory = memory
         self._armed = False
         self._streams = (sys.stdout, sys.stderr)
         self._standard = _standard_files()
@@ -141,11 +143,14 @@ class Child:
             with entered(ctx, whole_process=True):
                 self._armed = True
                 try:
-                    return attempt(task, order["payload"])
+                    verdict = attempt(task, order["payload"])
                 finally:
                     self._armed = False
         except StopJob as stop:  # the TERM came in the moment between the job's end and the line above
             return Verdict(stop.why)
+        if verdict.error is None:
+            return verdict
+        return replace(verdict, error=bounded(verdict.error, order["queue"], self._memory))
 
     def _terminated(self, *_: object) -> None:
         """Raise in the job, once, so that its `finally` blocks run; KILL follows after the grace time."""

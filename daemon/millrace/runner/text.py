@@ -6,6 +6,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from millrace.config.sizes import format_size
 from millrace.ledger.rows import JobError
 
 if TYPE_CHECKING:
@@ -37,7 +38,22 @@ def message_of(exc: BaseException) -> str:
         words = str(exc)
     except BaseException as error:  # noqa: BLE001 - job code: anything may come out of it
         words = f"(its text cannot be read: {type(error).__name__})"
+    if isinstance(exc, MemoryError) and not words:  # as Python raises it
+        words = "there was no memory for what the job asked for"
     return clean(words) or "(no message)"
+
+
+def bounded(error: JobError, queue: str, memory: int | None) -> JobError:
+    """
+    Return the error, and where it is about memory with the bound that was met: the setting may be what is wrong.
+
+    Args:
+        memory: The bytes that a process of the queue may allocate, None for no bound.
+    """
+    if error.type != "MemoryError" or memory is None:
+        return error
+    bound = f': a process of queue "{queue}" may have {format_size(memory)}, which [queues.{queue}] memory sets'
+    return JobError(error.type, clean(error.message, MAX_MESSAGE - len(bound)) + bound, error.traceback)
 
 
 def traceback_of(exc: BaseException) -> str | None:

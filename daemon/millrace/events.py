@@ -54,6 +54,15 @@ class DaemonStopped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SignOffFailed(Event):
+    """The ledger did not take the daemon's last word; what it had in hand is taken back at the next start."""
+
+    EVENT: ClassVar[str] = "daemon.sign_off_failed"
+    LEVEL: ClassVar[str] = "warning"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DaemonFailed(Event):
     """A part that the daemon cannot do without has failed; the process exits."""
 

@@ -59,7 +59,10 @@ class Door:
 
 
 class Deaf(Listener):
-    """Never comes back from its wait, so that the look at the data version does not cover for a missing wake-up."""
+    """
+    Never comes back from its wait unless it is nudged, so that the look at the data version does not cover for a
+    missing wake-up.
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -68,6 +71,10 @@ class Deaf(Listener):
     def wait(self, timeout_s: float) -> bool:
         self.end.wait(LIMIT_S * 3)
         return super().wait(timeout_s)
+
+    def nudge(self) -> None:
+        super().nudge()
+        self.end.set()
 
 
 @dataclass
@@ -132,7 +139,7 @@ class House:
 
         return [add, wait, stuck, bad]
 
-    def pool(self, queue: str = "default", *, start: bool = True) -> Pool:
+    def pool(self, queue: str = "default", *, start: bool = True, roomy: bool = True) -> Pool:
         """Make a pool, and wake it with the ledger's changes as upkeep does."""
         pool = Pool(
             queue,
@@ -141,7 +148,7 @@ class House:
             running=self.running,
             submitter=self.submitter,
             reads=self.ledger.reads,
-            roomy=lambda: True,
+            roomy=lambda: roomy,
         )
         self.pools.append(pool)
         self.ledger.on_change.append(lambda changes: pool.intake.wake() if queue in changes.queued else None)
@@ -149,9 +156,7 @@ class House:
             pool.start()
         return pool
 
-    def intake(
-        self, queue: str = "default", *, workers: int = 2, most: int | None = None, roomy: bool = True
-    ) -> Intake:
+    def intake(self, queue: str = "default", *, workers: int = 2, most: int | None = None) -> Intake:
         """Make an intake that nobody works off but the test."""
         return Intake(
             queue,
@@ -160,8 +165,6 @@ class House:
             max_workers=most or workers,
             moves=self.ledger.moves,
             running=self.running,
-            clock=self.clock,
-            roomy=lambda: roomy,
         )
 
     def upkeep(self, *pools: Pool, deaf: bool = False) -> Upkeep:

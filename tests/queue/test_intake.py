@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-import pytest
-
 from millrace.ledger.rows import NewJob
 from millrace.queue.intake import MOST_AHEAD, Intake
-from tests.ledger.rig import OwnClock, hold
+from tests.ledger.rig import hold
 from tests.queue.rig import LIMIT_S, House
 
 if TYPE_CHECKING:
@@ -170,43 +168,6 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_are_not(house: House) -> Non
     settle(house)
     assert 2 < len(intake._ready) <= MOST_AHEAD + 2
     intake.stop()
-
-
-def test_the_limit_grows_with_the_backlog_to_its_bound(tmp_path: Path) -> None:
-    """Twice as many at most each tenth of a second; never above max_workers."""
-    clock = OwnClock()
-    house = House(tmp_path, clock=clock)
-    queue_up(house, 200)
-    intake = house.intake(workers=1, most=6)
-    seen = []
-    for _ in range(30):
-        clock.advance(0.11)
-        assert intake.take(LIMIT_S) is not None
-        settle(house)
-        seen.append(intake.limit)
-        intake.done(5.0)
-    assert seen == sorted(seen)
-    assert set(seen) == {1, 2, 4, 6} - ({1} - set(seen))
-    assert seen[-1] == 6
-    house.close()
-
-
-@pytest.mark.parametrize("why", ["no backlog", "no room"])
-def test_the_limit_stays_without_backlog_or_room(tmp_path: Path, why: str) -> None:
-    """A loaded machine does not get faster by more threads."""
-    clock = OwnClock()
-    house = House(tmp_path, clock=clock)
-    intake = house.intake(workers=2, most=8, roomy=why != "no room")
-    for _ in range(10):
-        queue_up(house, 1 if why == "no backlog" else 40)
-        clock.advance(1)
-        intake.wake()
-        settle(house)
-        assert intake.take(LIMIT_S) is not None
-        settle(house)
-        intake.done(5.0)
-    assert intake.limit == 2
-    house.close()
 
 
 def test_a_lower_limit_holds_at_once_and_a_higher_one_wakes(house: House, until: Until) -> None:

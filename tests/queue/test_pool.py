@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from millrace.events import AttemptEnded, PoolResized, ThreadStuck
 from millrace.queue.pool import CALM_S, Pool
 from millrace.queue.submit import Submission
@@ -63,15 +65,17 @@ def test_no_more_jobs_run_at_once_than_the_limit(house: House, until: Until) -> 
 
 
 def test_a_pool_grows_with_its_backlog_and_shrinks_when_calm(tmp_path: Path, until: Until) -> None:
-    """From one worker to eight and back, by the clock."""
+    """From one worker to eight and back, by the clock; also when all slots are held by jobs that take long."""
     clock = OwnClock()
     house = House(tmp_path, clock=clock)
     pool = house.pool("wide")
     for _ in range(60):
-        clock.advance(0.2)
         house.submitter.submit(Submission("wait", queue="wide"))
-    until(lambda: house.door.inside == 8)
-    assert pool.state().limit == 8
+    for expected in (1, 2, 4, 8):
+        until(lambda: house.door.inside == expected)  # noqa: B023 - asked before the next turn
+        assert pool.state().limit == expected
+        pool.tend()
+    assert pool.state().limit == 8, "never above max_workers"
     house.door.out.set()
     until(lambda: house.ledger.reads.status_counts()["succeeded"] == 60 and pool.state().busy == 0)
     pool.tend()
@@ -80,11 +84,21 @@ def test_a_pool_grows_with_its_backlog_and_shrinks_when_calm(tmp_path: Path, unt
         clock.advance(CALM_S + 1)
         pool.tend()
         assert pool.state().limit == expected
-    assert [event.workers for event in house.events if isinstance(event, PoolResized) and event.why == "calm"] == [
-        4,
-        2,
-        1,
-    ]
+    told = [(event.workers, event.why) for event in house.events if isinstance(event, PoolResized)]
+    assert told == [(2, "backlog"), (4, "backlog"), (8, "backlog"), (4, "calm"), (2, "calm"), (1, "calm")]
+    house.close()
+
+
+@pytest.mark.parametrize("why", ["no backlog", "no room"])
+def test_a_pool_stays_as_it_is_without_backlog_or_room(tmp_path: Path, until: Until, why: str) -> None:
+    """A loaded machine does not get faster by more threads, and one job needs no two."""
+    house = House(tmp_path)
+    pool = house.pool("wide", roomy=why != "no room")
+    for _ in range(1 if why == "no backlog" else 20):
+        house.submit("wait", queue="wide")
+    until(lambda: house.door.inside == 1)
+    pool.tend()
+    assert pool.state().limit == 1
     house.close()
 
 

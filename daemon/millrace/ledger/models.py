@@ -81,7 +81,7 @@ _index("job_running", Job.daemon, where="status = 'running'")
 _index("job_dead", Job.id, where="status = 'dead'")
 _index("job_cancelled", Job.id, where="status = 'cancelled'")
 _index("job_key", Job.client, Job.key, where="key IS NOT NULL", unique=True)
-_index("job_run", Job.run_id, Job.stage, Job.record, where="run_id IS NOT NULL", unique=True)
+_index("job_run", Job.run_id, Job.stage, SQL("coalesce(record, '')"), where="run_id IS NOT NULL", unique=True)
 
 
 class Attempt(_Table):

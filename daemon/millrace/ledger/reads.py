@@ -165,6 +165,10 @@ class Reads:
             self._rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0]
         )
 
+    def queued(self, queue: str) -> int:
+        """Return how many jobs of a queue could be claimed, were it not paused."""
+        return int(self._rows("SELECT coalesce(sum(queued), 0) FROM lane WHERE queue = ?", (queue,))[0][0])
+
     def _oldest(self, queue: str) -> int | None:
         """Return since when the oldest job is queued: the first of each lane and priority, no scan of the backlog."""
         sql = """SELECT priority, queued_at FROM job

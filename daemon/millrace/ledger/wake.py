@@ -34,6 +34,7 @@ class Listener:
     """The daemon's end of the poke."""
 
     def __init__(self, state: Path) -> None:
+        self._state = state
         self._path = state / SOCKET_NAME
         self._path.unlink(missing_ok=True)  # left by a daemon that died; the lock says that none lives
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -53,6 +54,10 @@ class Listener:
             return False
         except BlockingIOError:
             return True
+
+    def nudge(self) -> None:
+        """End the wait from another thread of this process."""
+        poke(self._state)
 
     def close(self) -> None:
         """Stop listening."""

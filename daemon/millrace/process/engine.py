@@ -12,7 +12,8 @@ import psutil
 
 from millrace import __version__
 from millrace.define.load import load_jobs
-from millrace.events import AttemptsRecovered, JobFileBroken
+from millrace.errors import LedgerError
+from millrace.events import AttemptsRecovered, JobFileBroken, SignOffFailed
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 LOOK_S: Final = 0.05
 NOW_S: Final = 2.0  # for what was interrupted to be recorded, when the stop is in a hurry: processes need about one
 HUNG_S: Final = 20.0
+SIGN_OFF_S: Final = 5.0
 MOST_LOAD: Final = 4.0  # load average per core above which pools do not grow
 MOST_MEMORY: Final = 90.0  # percent
 # A millisecond instead of five: the writer asks for the interpreter's lock at every statement, and a job that computes
@@ -151,7 +153,10 @@ class Engine:
             self.upkeep.stop()
         self.children.close()
         self._listener.close()
-        self.moves.beat(stopped=True)
+        try:
+            self.moves.beat(stopped=True).wait(SIGN_OFF_S)  # behind it no claim is under way any more
+        except LedgerError as error:
+            self._emit(SignOffFailed(str(error)))
         self.ledger.close()
 
     def _take_over(self, thread_queues: set[str]) -> None:

@@ -10,9 +10,6 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from millrace.clock import Clock
     from millrace.ledger.moves import Moves
     from millrace.ledger.rows import Claim
     from millrace.ledger.ticket import Ticket
@@ -20,7 +17,6 @@ if TYPE_CHECKING:
 
 AHEAD_S: Final = 0.05  # work that may be claimed ahead of the workers
 MOST_AHEAD: Final = 100
-_GROW_EVERY_S: Final = 0.1
 _SMOOTHING: Final = 0.1
 
 
@@ -33,7 +29,6 @@ class Intake:
         kind: How its jobs run.
         workers: The claim limit to start with, ≥ 1.
         max_workers: The claim limit never exceeds it.
-        roomy: Whether the machine has load and memory to spare for a larger limit.
     """
 
     def __init__(
@@ -45,8 +40,6 @@ class Intake:
         max_workers: int,
         moves: Moves,
         running: Running,
-        clock: Clock,
-        roomy: Callable[[], bool],
     ) -> None:
         self.queue = queue
         self.kind = kind
@@ -55,11 +48,8 @@ class Intake:
         self.limit = workers
         self.busy = 0
         self.stuck = 0  # threads beyond their deadline: they hold a job, but no slot
-        self.calm_since = clock.monotonic()
         self._moves = moves
         self._running = running
-        self._clock = clock
-        self._roomy = roomy
         self._ready: deque[Claim] = deque()
         self._changed = threading.Condition()
         self._asked = 0
@@ -67,7 +57,6 @@ class Intake:
         self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
         self._stopped = False
         self._mean_s = 1.0
-        self._grew = 0.0
 
     def wake(self) -> None:
         """Something was queued: ask the ledger again."""
@@ -95,6 +84,11 @@ class Intake:
             self.busy -= 1
             self._mean_s += _SMOOTHING * (duration_s - self._mean_s)
             # Nobody is woken: the worker itself comes back for the next claim, without a switch of threads.
+
+    @property
+    def full(self) -> bool:
+        """Whether all slots are taken, or work is at hand that waits for one."""
+        return self.busy - self.stuck >= self.limit or bool(self._ready)
 
     def set_limit(self, limit: int) -> None:
         """Set how many jobs may run at once, 1 to `max_workers`."""
@@ -157,17 +151,9 @@ class Intake:
             late = claims if self._stopped else []
             if not self._stopped:
                 self._ready.extend(claims)
-                self._grow(backlog=len(claims) == slots)
                 self._changed.notify(len(claims))
             ask = self._wanted() if ticket.error is None else 0
         self._claim(ask)
         for held in late:  # claimed while the queue was being stopped
             self._running.end(held)
             self._moves.release(held, "shutdown", duration_s=0.0)
-
-    def _grow(self, *, backlog: bool) -> None:
-        now = self._clock.monotonic()
-        if not backlog or self.limit >= self.max_workers or now - self._grew < _GROW_EVERY_S or not self._roomy():
-            return
-        self.limit = min(self.max_workers, self.limit * 2)
-        self._grew = self.calm_since = now

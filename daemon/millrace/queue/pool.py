@@ -58,7 +58,9 @@ class Pool:
         self._submitter = submitter
         self._told: set[tuple[str, int]] = set()
         self._stopping = False
-        self._told_limit = settings.workers
+        self._reads = reads
+        self._roomy = roomy
+        self._calm_since = kit.clock.monotonic()
         self.intake = Intake(
             queue,
             settings.kind,
@@ -66,10 +68,8 @@ class Pool:
             max_workers=settings.max_workers,
             moves=kit.moves,
             running=running,
-            clock=kit.clock,
-            roomy=roomy,
         )
-        self.huey = make_huey(self.intake, self._run, self._submit, lambda: reads.depth(queue))
+        self.huey = make_huey(self.intake, self._run, self._submit, lambda: reads.queued(queue))
         self._consumer = PoolConsumer(self.huey, settings.max_workers)
 
     def start(self) -> None:
@@ -92,16 +92,12 @@ class Pool:
         )
 
     def tend(self) -> None:
-        """Replace dead and stuck threads, shrink when calm. Upkeep calls this each second."""
+        """Replace dead and stuck threads, grow with the backlog, shrink when calm. Upkeep calls this each second."""
         if self._stopping:
             return
         self._consumer.check_worker_health()
         self._replace_stuck()
-        self._shrink()
-        if self.intake.limit != self._told_limit:
-            why = "backlog" if self.intake.limit > self._told_limit else "calm"
-            self._told_limit = self.intake.limit
-            self._kit.emit(PoolResized(self.intake.queue, self.intake.limit, why))
+        self._resize()
 
     def stop_claiming(self) -> int:
         """Claim no more, hand back what was not started; return how many that were."""
@@ -138,10 +134,17 @@ class Pool:
             self.intake.set_stuck(len(stuck))
             self._told &= {(live.job_id, live.attempt) for live in stuck}
 
-    def _shrink(self) -> None:
+    def _resize(self) -> None:
+        """Double the claim limit while all slots are taken and more is queued; halve it after a calm."""
         intake, now = self.intake, self._kit.clock.monotonic()
-        if intake.busy * 2 > intake.limit or intake.limit <= intake.workers:
-            intake.calm_since = now
-        elif now - intake.calm_since > CALM_S:
-            intake.set_limit(max(intake.workers, intake.limit // 2))
-            intake.calm_since = now
+        if intake.full or intake.busy * 2 > intake.limit or intake.limit <= intake.workers:
+            self._calm_since = now
+        if intake.full and intake.limit < intake.max_workers and self._reads.queued(intake.queue) and self._roomy():
+            self._set_limit(intake.limit * 2, "backlog")
+        elif now - self._calm_since > CALM_S:
+            self._calm_since = now
+            self._set_limit(max(intake.workers, intake.limit // 2), "calm")
+
+    def _set_limit(self, limit: int, why: str) -> None:
+        self.intake.set_limit(limit)
+        self._kit.emit(PoolResized(self.intake.queue, self.intake.limit, why))

@@ -25,6 +25,7 @@ CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
 MAX_PRIORITY: Final = 1_000_000
 MAX_KEY: Final = 255
 FULL_RETRY_S: Final = 5.0
+COMMIT_S: Final = 30.0  # how long a caller waits for a lock that another process keeps
 LATEST_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999: later ones have no text form
 
 
@@ -76,7 +77,7 @@ class Submitter:
 
         Raises: UnknownTask, PayloadError, TooLarge, Overloaded, KeyConflict, LedgerError.
         """
-        return self.hand_in(wanted).wait()[0]
+        return self.hand_in(wanted).wait(COMMIT_S)[0]
 
     def hand_in(self, wanted: Submission) -> Ticket[list[Accepted]]:
         """Check a submission and hand it to the writer; the ticket carries one `Accepted`."""

@@ -91,7 +91,7 @@ class Upkeep:
         if changes.due:
             self._due_changed.set()
         if changes.cancels:
-            threading.Thread(target=self._cancel, name="millrace-cancel", daemon=True).start()
+            self._listener.nudge()  # the wake thread looks which: the writer's must not wait for a read
 
     def _wake_turn(self) -> None:
         """Wait for a poke, or look whether the ledger has changed without one."""

@@ -33,7 +33,7 @@ run: $(READY) ## serve this repository as a site on http://127.0.0.1:8420
 
 .PHONY: test
 test: $(READY) ## run the suite, without the faults (make test ARGS="-k retry" picks)
-	$(PYTEST) --ignore=tests/faults $(ARGS)
+	$(PYTEST) -n auto --ignore=tests/faults $(ARGS)
 
 .PHONY: test/faults
 test/faults: $(READY) ## kill, break and fill: the fault tests, bounded; FAULT_ROUNDS=100 for more

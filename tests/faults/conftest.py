@@ -60,13 +60,17 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
     return random.Random(seed)
 
 
+FACTOR = int(os.environ.get("FAULT_ROUNDS", "1"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests here time for their rounds."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(180 * FACTOR))
+
+
 @pytest.fixture
-def rounds(request: pytest.FixtureRequest) -> Callable[[int], int]:
+def rounds() -> Callable[[int], int]:
     """Turn the rounds of a bounded run into those of this one: FAULT_ROUNDS multiplies them."""
-    factor = int(os.environ.get("FAULT_ROUNDS", "1"))
-    request.node.add_marker(pytest.mark.timeout(150 * factor))
-
-    def times(number: int) -> int:
-        return number * factor
-
-    return times
+    return lambda number: number * FACTOR

@@ -67,9 +67,9 @@ def main(argv: list[str]) -> int:
         httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=60) as client,
     ):
         while wanted:
-            size = dice.randint(1, 100)
-            chunk, wanted = wanted[:size], wanted[size:]
             over_http = dice.random() < 0.3
+            size = dice.randint(1, 15 if over_http else 100)
+            chunk, wanted = wanted[:size], wanted[size:]
             heard = posted(client, queue, chunk) if over_http else direct(site.submitter, queue, chunk)
             for job, n in heard:
                 os.write(log, f"{job} {n}\n".encode())

@@ -33,7 +33,7 @@ def _inner(text: str) -> str:
     return text
 
 
-InnerPath = Annotated[str, AfterValidator(_inner), Field(max_length=500)]
+InnerPath = Annotated[str, AfterValidator(_inner), Field(max_length=500, examples=["reports"])]
 
 
 def everyday() -> dict[str, Any]:

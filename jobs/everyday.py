@@ -209,7 +209,7 @@ class Cleaned:
 def cleanup(
     folder: InnerPath = "reports",
     *,
-    pattern: Annotated[str, Field(pattern=r"^[^/\x00]{1,200}$")] = "*",
+    pattern: Annotated[str, Field(pattern=r"^[^/\x00]{1,200}$", examples=["*.csv"])] = "*",
     older_than_days: Annotated[int, Field(ge=1, le=36_500)] = 30,
     dry_run: bool = True,
 ) -> Cleaned:

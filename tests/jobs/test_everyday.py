@@ -363,20 +363,20 @@ def test_every_result_can_be_kept(jobs: Registry, home: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "payload", "problem"),
     [
-        ("report", '{"month":"2026-13"}', "payload.month: string should match pattern"),
-        ("report", '{"month":202601}', "payload.month: input should be a valid string"),
-        ("report", '{"month":"2026-01","by":"week"}', "payload.by: input should be 'day', 'customer' or 'product'"),
-        ("report", '{"start":"2026-02-30","end":"2026-03-01"}', "payload.start: input should be a valid date"),
+        ("report", '{"month":"2026-13"}', 'payload.month: must be text such as "2026-01", got "2026-13"'),
+        ("report", '{"month":202601}', 'payload.month: must be text such as "2026-01", got 202601'),
+        ("report", '{"month":"2026-01","by":"week"}', 'payload.by: must be "day" or "customer" or "product"'),
+        ("report", '{"start":"2026-02-30","end":"2026-03-01"}', 'payload.start: must be a date such as "2026-12-31"'),
         ("report", '{"mnth":"2026-01"}', 'Did you mean "month"?'),
-        ("sync", '{"chunk":0}', "payload.chunk: input should be greater than or equal to 1"),
+        ("sync", '{"chunk":0}', "payload.chunk: must be a whole number from 1 to 10000"),
         ("sync", '{"source":"/etc/passwd"}', "payload.source: must be a path below the folder"),
         ("sync", '{"source":"../x.csv"}', "payload.source: must be a path below the folder"),
         ("cleanup", '{"folder":"a/../../b"}', "payload.folder: must be a path below the folder"),
         ("cleanup", '{"folder":"."}', "payload.folder: must be a path below the folder"),
         ("cleanup", '{"folder":""}', "payload.folder: must be a path below the folder"),
-        ("cleanup", '{"pattern":"../*"}', "payload.pattern: string should match pattern"),
-        ("cleanup", '{"older_than_days":0}', "payload.older_than_days: input should be greater than or equal to 1"),
-        ("cleanup", '{"dry_run":"no"}', "payload.dry_run: input should be a valid boolean"),
+        ("cleanup", '{"pattern":"../*"}', 'payload.pattern: must be text such as "*.csv"'),
+        ("cleanup", '{"older_than_days":0}', "payload.older_than_days: must be a whole number from 1 to 36500"),
+        ("cleanup", '{"dry_run":"no"}', "payload.dry_run: must be true or false"),
     ],
 )
 def test_values_that_cannot_be_right_are_refused_before_they_are_queued(

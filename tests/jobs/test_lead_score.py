@@ -135,8 +135,8 @@ def test_points_stay_between_0_and_100(lead_score: Task[..., Any]) -> None:
     ("lead", "problem"),
     [
         ({}, "payload.prospect_id: is missing"),
-        ({"prospect_id": "x", "total_visits": "3"}, 'payload.total_visits: input should be a valid integer, got "3"'),
-        ({"prospect_id": "x", "total_time": -1}, "payload.total_time: input should be greater than or equal to 0"),
+        ({"prospect_id": "x", "total_visits": "3"}, 'payload.total_visits: must be a whole number from 0 on, got "3"'),
+        ({"prospect_id": "x", "total_time": -1}, "payload.total_time: must be a whole number from 0 on, got -1"),
         (
             {"prospect_id": "x", "Occupation": "Student"},
             "payload.Occupation: is no field of task lead_score (Did you mean",

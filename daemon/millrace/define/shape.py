@@ -15,7 +15,8 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from millrace.define.payload import strict_json
-from millrace.define.wording import problems_of, takes_text, type_words
+from millrace.define.terms import takes_text, type_words
+from millrace.define.wording import problems_of
 from millrace.errors import PayloadError, Problem
 
 if TYPE_CHECKING:

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from millrace.define.payload import place, shown
+from millrace.define.terms import Schema, resolved, sentence_words, type_words
 from millrace.errors import Problem, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-Schema = dict[str, Any]
-
 _EXTRA: Final = frozenset({"extra_forbidden", "unexpected_keyword_argument"})
 _MISSING: Final = frozenset({"missing", "missing_argument", "missing_keyword_only_argument"})
-_BOUNDS: Final = {
-    "minimum": "≥ {}", "exclusiveMinimum": "> {}", "maximum": "≤ {}", "exclusiveMaximum": "< {}",
-    "pattern": "like {}", "minLength": "of {} characters or more", "maxLength": "of {} characters at most",
-}  # fmt: skip
-_FORMATS: Final = {"date": "2026-12-01", "date-time": "2026-12-01T06:00:00Z", "time": "06:00:00", "duration": "PT5M"}
+# What pydantic finds, by the start of its code, when a value is not of the type that the schema tells.
+_TYPE: Final = (
+    *("string_type", "string_pattern", "string_too", "int_", "float_", "bool_", "list_", "tuple_", "set_"),
+    *("frozen_set_", "dict_", "model_type", "model_attributes", "dataclass_type", "dataclass_exact", "path_", "uuid_"),
+    *("literal_error", "enum", "greater_than", "less_than", "multiple_of", "too_", "none_", "url_", "date_type"),
+    *("date_parsing", "date_from_datetime", "datetime_type", "datetime_parsing", "datetime_from", "datetime_object"),
+    *("time_type", "time_parsing", "time_delta"),
+)
+_DECIMAL: Final = ("decimal_type", "decimal_parsing")
+_SHOULD: Final = re.compile(r"^.*?\bshould\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,44 +50,11 @@ def problems_of(error: ValidationError, schema: Schema, task: str) -> list[Probl
     for detail in error.errors(include_url=False, include_context=False):
         spot = _walk(detail["loc"], schema)
         if spot.path in found:  # pydantic tells of each member of a union; all of them together are the type
-            reason, hint = f"fits none of its types, got {shown(detail['input'])}", _wanted(spot.wanted, schema)
-            found[spot.path] = Problem(spot.path, reason, hint)
+            reason = f"must be {sentence_words(spot.wanted, schema)}, got {shown(detail['input'])}"
+            found[spot.path] = Problem(spot.path, reason)
         else:
             found[spot.path] = _problem(detail, spot, schema, task)
     return list(found.values())
-
-
-def type_words(node: Schema, root: Schema) -> str:
-    """Return a field's type as a person says it: `whole number ≥ 1`, `date`, `"day" or "month"`, `list of text`."""
-    node = _resolved(node, root)
-    for key in ("anyOf", "oneOf"):
-        if key in node:
-            return " or ".join(dict.fromkeys(type_words(part, root) for part in node[key]))
-    if "enum" in node or "const" in node:
-        return " or ".join(json.dumps(choice, ensure_ascii=False) for choice in node.get("enum", [node.get("const")]))
-    words = _base_words(node, root)
-    bounds = ", ".join(text.format(node[key]) for key, text in _BOUNDS.items() if key in node)
-    return f"{words} {bounds}".rstrip()
-
-
-def takes_text(node: Schema, root: Schema) -> bool:
-    """Return whether a field may be a JSON string, as far as its schema tells."""
-    node = _resolved(node, root)
-    if "anyOf" in node or "oneOf" in node:
-        return any(takes_text(part, root) for part in node.get("anyOf") or node["oneOf"])
-    return str(node.get("type", "string")) == "string"
-
-
-def _base_words(node: Schema, root: Schema) -> str:
-    kind = node.get("type")
-    if kind == "array":
-        return f"list of {type_words(node['items'], root)}" if node.get("items") else "list"
-    if kind == "string":
-        return str(node.get("format", "text"))
-    if kind == "object":
-        return str(node.get("title", "object")) if "properties" in node else "object"
-    names = {"integer": "whole number", "number": "number", "boolean": "true or false", "null": "null"}
-    return names.get(str(kind), "anything")
 
 
 def _problem(detail: ErrorDetails, spot: _Spot, root: Schema, task: str) -> Problem:
@@ -93,31 +64,49 @@ def _problem(detail: ErrorDetails, spot: _Spot, root: Schema, task: str) -> Prob
         return Problem(spot.path, f"is no field of {holder}", hint or None)
     if detail["type"] in _MISSING:
         return Problem(spot.path, "is missing", _wanted(spot.wanted, root))
-    message = detail["msg"].removeprefix("Value error, ")
-    reason = f"{message[:1].lower()}{message[1:]}, got {shown(detail['input'])}"
-    return Problem(spot.path, reason, _hint(detail["input"], spot.wanted, root))
+    reason = f"{_reason(detail, spot.wanted, root)}, got {shown(detail['input'])}"
+    return Problem(spot.path, reason, _hint(detail, spot.wanted, root))
 
 
-def _hint(given: object, node: Schema, root: Schema) -> str | None:
-    choices = [choice for choice in _resolved(node, root).get("enum", ()) if isinstance(choice, str)]
-    if choices and isinstance(given, str):
-        return did_you_mean(given, choices).strip() or None
-    return _wanted(node, root)
+def _reason(detail: ErrorDetails, node: Schema, root: Schema) -> str:
+    """Say what the value must be; what the schema cannot tell, pydantic says, or the site's own check."""
+    if detail["type"].startswith(_TYPE) and resolved(node, root):
+        return f"must be {sentence_words(node, root)}"
+    if detail["type"] in _DECIMAL:
+        return "must be a number such as 12.50"
+    message = _SHOULD.sub("must", detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, "))
+    return f"{message[:1].lower()}{message[1:]}"
+
+
+def _hint(detail: ErrorDetails, node: Schema, root: Schema) -> str | None:
+    given, node = detail["input"], resolved(node, root)
+    if not isinstance(given, str):
+        return None
+    if "outside expected range" in detail["msg"]:
+        return f"there is no such {'time' if 'hour' in detail['msg'] or 'minute' in detail['msg'] else 'day'}"
+    if detail["type"].startswith(("int_", "float_", "bool_")) and _fits_bare(given, detail["type"]):
+        return f"without the quotation marks: {given}"
+    choices = [choice for choice in node.get("enum", ()) if isinstance(choice, str)]
+    close = did_you_mean(given, choices).strip()
+    return close if close.startswith("Did") else None
+
+
+def _fits_bare(word: str, code: str) -> bool:
+    """Whether a text would have been right as the JSON that it spells."""
+    form = {"i": r"-?\d{1,15}", "f": r"-?\d{1,15}(\.\d{1,15})?", "b": "true|false"}[code[0]]
+    return re.fullmatch(form, word, re.ASCII) is not None
 
 
 def _wanted(node: Schema, root: Schema) -> str | None:
-    node = _resolved(node, root)
-    if not node:
-        return None
-    example = _FORMATS.get(str(node.get("format")))
-    return f'write for example "{example}"' if example else f"wanted: {type_words(node, root)}"
+    node = resolved(node, root)
+    return f"wanted: {type_words(node, root, examples=True)}" if node else None
 
 
 def _walk(loc: tuple[int | str, ...], root: Schema) -> _Spot:
     """Follow pydantic's location through the schema."""
     path, node, parent = "payload", root, root
     for step in loc:
-        here = _resolved(node, root)
+        here = resolved(node, root)
         if "anyOf" in here or "oneOf" in here:
             inside = _member(here, step, root)
             if inside is None:  # the label of a union's member, which is no part of the path
@@ -129,7 +118,7 @@ def _walk(loc: tuple[int | str, ...], root: Schema) -> _Spot:
 
 def _member(union: Schema, step: int | str, root: Schema) -> Schema | None:
     """Return the member of a union that has such a child; pydantic names the member first, except for `| None`."""
-    members = [_resolved(part, root) for part in union.get("anyOf") or union["oneOf"]]
+    members = [resolved(part, root) for part in union.get("anyOf") or union["oneOf"]]
     real = [part for part in members if part.get("type") != "null"]
     return real[0] if len(real) == 1 else next((part for part in real if _child(part, step)), None)
 
@@ -140,9 +129,3 @@ def _child(node: Schema, step: int | str) -> Schema:
     else:
         child = dict(enumerate(node.get("prefixItems", ()))).get(step) or node.get("items")
     return child if isinstance(child, dict) else {}
-
-
-def _resolved(node: Schema, root: Schema) -> Schema:
-    while "$ref" in node:
-        node = root.get("$defs", {}).get(str(node["$ref"]).rpartition("/")[2], {})
-    return node

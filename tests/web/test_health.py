@@ -22,6 +22,17 @@ def test_a_daemon_that_stops_is_alive_but_not_fit(make_rig: Callable[..., Any]) 
         assert client.get("/readyz").json()["why"] == "the daemon starts or stops"
 
 
+def test_a_load_balancer_may_ask_with_head(make_rig: Callable[..., Any]) -> None:
+    """Many do by default, and would take a 405 for a daemon that is down."""
+    rig = make_rig()
+    with rig.client(None) as client:
+        for path in ("/livez", "/readyz", "/health"):
+            answer = client.head(path)
+            assert (answer.status_code, answer.content) == (200, b""), path
+        rig.state["accepting"] = False
+        assert (client.head("/livez").status_code, client.head("/readyz").status_code) == (200, 503)
+
+
 def test_a_part_without_progress_is_told(make_rig: Callable[..., Any]) -> None:
     """First a warning, then a failure: a hung upkeep makes no due job ready."""
     rig = make_rig()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,42 @@ def test_an_unknown_address_and_a_wrong_method_are_problems_too(rig: Any) -> Non
     assert (method.status_code, method.json()["type"]) == (405, URN + "method-not-allowed")
     assert {nowhere.headers["content-type"], method.headers["content-type"]} == {"application/problem+json"}
     assert "POST" in method.headers["allow"] or "GET" in method.headers["allow"]
+
+
+def test_all_json_is_compact_and_ends_its_line(rig: Any) -> None:
+    """Answers are read with curl, logged line by line and compared: one form, whoever made it."""
+    with rig.client() as client:
+        job = client.post("/api/v1/jobs", json={"task": "add", "payload": {"a": 1}})
+        answers = [job, client.post("/api/v1/jobs", json={}), client.get("/nope")]
+        paths = ("/livez", "/readyz", "/health", "/api/openapi.json", "/api/v1/jobs", "/api/v1/tasks", "/api/v1/queues")
+        answers += [client.get(path) for path in (*paths, f"/api/v1/jobs/{job.json()['id']}")]
+        batch = client.post("/api/v1/jobs/batch", content=b'{"task":"add","payload":{"a":1}}\n{}\n')
+    for answer in answers:
+        compact = json.dumps(answer.json(), ensure_ascii=False, separators=(",", ":"))
+        assert answer.text == compact + "\n", answer.url
+    for line in batch.text.splitlines(keepends=True):
+        assert line == json.dumps(json.loads(line), separators=(",", ":")) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("limit=0", 'limit: must be greater than or equal to 1, got "0"'),
+        ("limit=many", 'limit: must be a valid integer, got "many"'),
+        ("state=dead", "state: is no parameter here: see /api/openapi.json"),
+        ("after=01a2", 'after: must be the id of a job in full, got "01a2"'),
+        (
+            "status=done",
+            "status: must be 'waiting', 'queued', 'running', 'succeeded', 'dead' or 'cancelled'",
+        ),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_told_as_a_sentence(rig: Any, query: str, told: str) -> None:
+    """Not in the words of the library that found it."""
+    with rig.client() as client:
+        answer = client.get(f"/api/v1/jobs?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"].startswith(told)
 
 
 def test_a_bug_is_logged_and_not_shown(rig: Any) -> None:

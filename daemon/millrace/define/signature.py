@@ -44,7 +44,7 @@ def _refuse_kind(fn: Callable[..., Any]) -> None:
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise TypeError("is an async function, which the engine does not run: write it as a plain def")
     if inspect.isgeneratorfunction(plain):
-        raise TypeError("yields, but a task returns one result: return a list, or make it a stage of a pipeline")
+        raise TypeError("yields, but a task returns one result: return a list")
 
 
 def _read(parameter: inspect.Parameter, names: dict[str, Any]) -> Parameter:

@@ -74,7 +74,12 @@ def _reason(detail: ErrorDetails, node: Schema, root: Schema) -> str:
         return f"must be {sentence_words(node, root)}"
     if detail["type"] in _DECIMAL:
         return "must be a number such as 12.50"
-    message = _SHOULD.sub("must", detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, "))
+    return plain_reason(detail["msg"])
+
+
+def plain_reason(message: str) -> str:
+    """Return one of pydantic's messages as the predicate of a sentence: `must have no more than 2 decimal places`."""
+    message = _SHOULD.sub("must", message.removeprefix("Value error, ").removeprefix("Assertion failed, "))
     return f"{message[:1].lower()}{message[1:]}"
 
 

@@ -19,6 +19,12 @@ def json_line(value: Any) -> bytes:
     return _ENCODER.encode(value).encode(errors="backslashreplace")
 
 
-def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Return a value as a JSON response; pydantic has no part in it, since it is ours and plain."""
-    return Response(json_line(value), status, dict(headers or {}), MEDIA_TYPE)
+def json_answer(
+    value: Any, status: int = 200, headers: Mapping[str, str] | None = None, media_type: str = MEDIA_TYPE
+) -> Response:
+    """
+    Return a value as a JSON response: one line, ended as a line is, so that `curl` leaves the prompt where it belongs.
+
+    Pydantic has no part in it, since it is ours and plain.
+    """
+    return Response(json_line(value) + b"\n", status, dict(headers or {}), media_type)

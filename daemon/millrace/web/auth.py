@@ -77,7 +77,10 @@ class Needs(SecurityBase):
     def __init__(self, role: Role, *, whole_site: bool = False) -> None:
         self.role = role
         self.whole_site = whole_site
-        self.model = BearerModel(bearerFormat=f"{PREFIX}…", description="A token of `millrace tokens`")
+        self.model = BearerModel(
+            bearerFormat=f"{PREFIX}…",
+            description="A token of this site: the first one is in `admin.token` in its state folder",
+        )
         self.scheme_name = "token"
 
     async def __call__(self, request: Request) -> Caller:

@@ -136,7 +136,7 @@ def _verdict(number: int, found: Accepted | MillraceError) -> bytes:
     if isinstance(found, MillraceError):
         line: dict[str, Any] = {"line": number, "status": found.http_status, "problem": document_of(found)}
         # ASCII only: a line separator of Unicode, quoted from the payload, would be a line break to many readers.
-        return json.dumps(line).encode() + b"\n"
+        return json.dumps(line, separators=(",", ":")).encode() + b"\n"
     return json_line({"line": number, "status": 200 if found.existed else 202, "id": found.id}) + b"\n"
 
 

@@ -1,4 +1,7 @@
-"""`/livez`, `/readyz`, `/health`, `/metrics`: for supervisors, load balancers, and people at night."""
+"""
+`/livez`, `/readyz`, `/health`, `/metrics`: for supervisors, load balancers, and people at night. Load balancers often
+ask with HEAD, and look at nothing but the status.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,14 @@ router: Final = APIRouter(tags=["health"])
 _FAIL: Final = 503
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", summary="Alive", responses=shown_as(200, "The process answers", HEALTH))
 async def livez() -> Response:
     """Answer at all. Looks at nothing, so that a full disk does not get the daemon restarted."""
     return json_answer({"status": "pass"})
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Fit to take work",
@@ -41,6 +46,7 @@ async def readyz(request: Request) -> Response:
     return json_answer({"status": "fail", **details}, _FAIL)
 
 
+@router.head("/health", include_in_schema=False)
 @router.get(
     "/health",
     summary="Health with figures",

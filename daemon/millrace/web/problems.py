@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from millrace.define.payload import shown
+from millrace.define.wording import plain_reason
 from millrace.errors import (
     KeyConflict,
     LedgerBusy,
@@ -23,11 +23,13 @@ from millrace.errors import (
     UnknownTask,
 )
 from millrace.events import RequestFailed
+from millrace.web.answers import json_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from fastapi import FastAPI, Request
+    from fastapi.responses import Response
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from millrace.events import Emit
@@ -91,8 +93,7 @@ def document_of(error: MillraceError) -> dict[str, Any]:
 
 def answer(problem: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
     """Return a problem document as a response."""
-    text = json.dumps(problem, ensure_ascii=False).encode(errors="backslashreplace")
-    return Response(text, problem["status"], dict(headers or {}), MEDIA_TYPE)
+    return json_answer(problem, problem["status"], headers, MEDIA_TYPE)
 
 
 def answer_of(error: MillraceError) -> Response:
@@ -162,12 +163,14 @@ async def _http(request: Request, error: Exception) -> Response:
 
 async def _parameters(_request: Request, error: Exception) -> Response:
     found = error.errors() if isinstance(error, RequestValidationError) else []
-    problems = [
-        Problem(".".join(map(str, one["loc"][1:])) or str(one["loc"][0]), _lowered(one["msg"])) for one in found
-    ]
+    problems = [Problem(".".join(map(str, one["loc"][1:])) or str(one["loc"][0]), _reason(one)) for one in found]
     return answer(document("parameter", 422, "; ".join(map(str, problems)), problems))
 
 
-def _lowered(text: str) -> str:
-    text = text.removeprefix("Value error, ")
-    return text[:1].lower() + text[1:]
+def _reason(found: Mapping[str, Any]) -> str:
+    """Say what is wrong with a parameter: `must be greater than or equal to 1, got "0"`."""
+    if found["type"] == "extra_forbidden":
+        return "is no parameter here: see /api/openapi.json"
+    if found["type"] == "string_pattern_mismatch":  # the one that has a pattern is `after`
+        return f"must be the id of a job in full, got {shown(found['input'])}"
+    return f"{plain_reason(found['msg'].partition(', unable')[0])}, got {shown(found['input'])}"

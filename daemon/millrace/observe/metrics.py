@@ -12,7 +12,14 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 
 from millrace.events import AttemptEnded, AttemptStarted
 from millrace.observe.scrape import LedgerCollector
@@ -36,6 +43,9 @@ class Metrics:
     """
 
     def __init__(self, *, version: str) -> None:
+        # A second series for each counter and bucket set, which nobody asks for. The switch is the library's, not the
+        # registry's; it stands here since the process that counts is a daemon, and has no other user of it.
+        disable_created_metrics()  # type: ignore[no-untyped-call] # the library types nearly all others
         self.registry = CollectorRegistry(auto_describe=False)
         self._version = version
         duration = Histogram(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from millrace.ledger.rows import QueueRow
     from millrace.observe.facts import Facts
-
-_FROM_LEDGER: Final = ("accepted", "succeeded")
 
 
 class LedgerCollector(Collector):
@@ -38,7 +36,7 @@ class LedgerCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector`."""
-        yield self._jobs()
+        yield from self._jobs()
         yield from self._queues()
         yield self._workers()
         counts = self._facts.reads.status_counts()
@@ -52,22 +50,27 @@ class LedgerCollector(Collector):
         info.add_metric((self._version, platform.python_version()), 1)
         yield info
 
-    def _jobs(self) -> Metric:
-        totals: dict[tuple[str, str, str], int] = {}
+    def _jobs(self) -> Iterator[Metric]:
+        """Jobs come in once and end once: what came in is a metric of its own, or a sum over `status` would double."""
+        accepted: dict[tuple[str, str], int] = {}
+        ended: dict[tuple[str, str, str], int] = {}
         for tally in self._facts.reads.tallies():
-            for status in _FROM_LEDGER:
-                place = (tally.task, tally.queue, status)
-                totals[place] = totals.get(place, 0) + getattr(tally, status)
+            place = (tally.task, tally.queue)
+            accepted[place] = accepted.get(place, 0) + tally.accepted
+            ended[*place, "succeeded"] = ended.get((*place, "succeeded"), 0) + tally.succeeded
             for status in ("dead", "cancelled"):
-                totals.setdefault((tally.task, tally.queue, status), 0)
+                ended.setdefault((*place, status), 0)
         family = CounterMetricFamily(
             "millrace_jobs",
-            "Jobs that were accepted, and how they ended (dead and cancelled: attempts that ended so in this process)",
+            "Jobs by how they ended (dead and cancelled: attempts that ended so in this process)",
             labels=("task", "queue", "status"),
         )
-        for place, total in sorted({**totals, **dict(self._ended)}.items()):
-            family.add_metric(place, total)
-        return family
+        for labels, total in sorted({**ended, **dict(self._ended)}.items()):
+            family.add_metric(labels, total)
+        intake = CounterMetricFamily("millrace_jobs_accepted", "Jobs that were accepted", labels=("task", "queue"))
+        for place, total in sorted(accepted.items()):
+            intake.add_metric(place, total)
+        yield from (family, intake)
 
     def _queues(self) -> Iterator[Metric]:
         now_ms = self._facts.clock.now_ms()

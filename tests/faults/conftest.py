@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -51,12 +52,11 @@ def site(make_site: MakeSite) -> Scratch:
 
 
 @pytest.fixture
-def dice(request: pytest.FixtureRequest) -> random.Random:
+def dice(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> random.Random:
     """Chance, with a seed that is printed; FAULT_SEED repeats a run as far as the machine allows."""
     seed = os.environ.get("FAULT_SEED") or str(random.SystemRandom().randrange(10**9))
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None:
-        terminal.write_line(f"\n{request.node.name}: FAULT_SEED={seed}")
+    with capsys.disabled():
+        sys.stdout.write(f"\n{request.node.name}: FAULT_SEED={seed}\n")
     return random.Random(seed)
 
 

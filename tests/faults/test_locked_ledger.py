@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import apsw
@@ -35,22 +36,25 @@ def test_a_locked_ledger_delays_and_loses_nothing(site: Scratch, tmp_path: Path)
     other = apsw.Connection(str(site.ledger))
     other.set_busy_timeout(5000)
     other.execute("BEGIN IMMEDIATE")
-    with ThreadPoolExecutor(8) as pool, site.client() as client:
+    argv = site.argv("submit", "mark", "n=999", "--queue", "io")
+    with (
+        ThreadPoolExecutor(8) as pool,
+        site.client() as client,
+        closing(other),  # ends the transaction also when the test fails, so that nobody waits for ever
+        subprocess.Popen(argv, cwd=site.root, stdout=subprocess.PIPE, text=True) as command,
+    ):
         posts = [
             pool.submit(client.post, "/api/v1/jobs", json={"task": "mark", "queue": "io", "payload": {"n": 10 + n}})
             for n in range(JOBS)
         ]
-        argv = site.argv("submit", "mark", "n=999", "--queue", "io")
-        command = subprocess.Popen(argv, cwd=site.root, stdout=subprocess.PIPE, text=True)
         until(lambda: len(daemon.events("ledger.locked")) >= WAITS, "the daemon to say that it waits", limit_s=60)
         assert not any(post.done() for post in posts), "acknowledged while nothing could be written"
-        assert command.poll() is None
+        assert command.poll() is None, "the command did not wait"
         assert site.ask("GET", "/livez").status_code == 200
         assert site.ask("GET", f"/api/v1/jobs/{slow[0]}").status_code == 200, "reading waits for a writer"
         other.execute("ROLLBACK")
         answers = [post.result(timeout=60) for post in posts]
         told, _ = command.communicate(timeout=60)
-    other.close()
     assert {answer.status_code for answer in answers} == {202}
     assert command.returncode == 0
     accepted = [*slow, told.strip(), *(answer.json()["id"] for answer in answers)]

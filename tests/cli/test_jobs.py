@@ -25,7 +25,10 @@ def test_the_list_shows_the_newest_first_with_whole_ids(call: Call, past: Past) 
     ids = [past.succeeded(), past.dead(), past.job()]
     done = call("jobs", "list")
     lines = done.out.splitlines()
-    assert lines[0].split() == ["ID", "TASK", "STATUS", "CREATED", "QUEUE", "TOOK", "FAILURES", "CLIENT"]
+    titles = ["ID", "TASK", "STATUS", "CREATED", "QUEUE", "TOOK", "FAILURES", "CLIENT"]
+    assert lines[0].split() == [*titles, "ERROR"]
+    assert [line.endswith("ValueError: no luck") for line in lines[1:]] == [False, True, False]
+    assert call("jobs", "list", "--status", "queued").out.splitlines()[0].split() == titles
     assert [line.split()[0] for line in lines[1:]] == ids[::-1]
     assert [line.split()[2] for line in lines[1:]] == ["queued", "dead", "succeeded"]
 

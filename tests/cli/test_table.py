@@ -36,6 +36,18 @@ def test_a_narrow_terminal_drops_and_shortens() -> None:
     ]
 
 
+def test_an_optional_column_that_matters_gets_room_first() -> None:
+    """Why a job died is worth more than its queue; shortened it fits where its whole text would not."""
+    columns = (Column("ID"), Column("QUEUE", optional=True), Column("WHY", optional=True, elastic=True, first=True))
+    rows = (("a1", "io", "an error with a very long text"), ("b2", "default", ""))
+    assert plain(table(columns, rows, 40))[:2] == ["ID  QUEUE    WHY", "a1  io       an error with a very long …"]
+    assert plain(table(columns, rows, 30))[:2] == ["ID  WHY", "a1  an error with a very long…"]
+    assert plain(table(columns, rows, 20))[:2] == ["ID  QUEUE", "a1  io"]
+    names = (Column("TASK", elastic=True), Column("WHY", elastic=True))
+    assert plain(table(names, [("lead_score", "a long reason")], 22))[1] == "lead_score  a long re…"
+    assert plain(table(columns, rows[1:], None)) == ["ID  QUEUE", "b2  default"]
+
+
 def test_control_characters_do_not_leave_a_cell() -> None:
     """A cell is one line, whatever a job wrote."""
     assert plain(table((Column("A"),), (("x\ny\x1b[2J",),), None))[1:] == ["x y [2J"]

@@ -31,6 +31,7 @@ _JOBS: Final = (
     Column("TOOK", right=True, optional=True),
     Column("FAILURES", right=True, optional=True),
     Column("CLIENT", optional=True),
+    Column("ERROR", optional=True, elastic=True, first=True),
 )
 _DEAD: Final = (
     Column("ID"),
@@ -101,6 +102,7 @@ def job_table(jobs: Sequence[JobRow], now_ms: int) -> str:
             _took(job, now_ms),
             str(job.failures or ""),
             job.client,
+            error_words(job) if job.status == Status.DEAD else "",
         )
         for job in jobs
     ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _GAP: Final = 2
 _NARROWEST: Final = 8
+_READABLE: Final = 24
 
 
 class Column(NamedTuple):
@@ -24,8 +25,9 @@ class Column(NamedTuple):
     Args:
         title: Its head.
         right: Whether cells stand at the right, as numbers do.
-        optional: Whether it may be left out where there is no room.
+        optional: Whether it may be left out where there is no room; an elastic one also when no row fills it.
         elastic: Whether its cells may be shortened.
+        first: Whether it gets room before other optional ones.
         colored: Whether cells are colored by their words.
     """
 
@@ -34,6 +36,7 @@ class Column(NamedTuple):
     optional: bool = False
     elastic: bool = False
     colored: bool = False
+    first: bool = False
 
 
 def terminal_width() -> int | None:
@@ -50,10 +53,9 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
         width: The most characters of a line; None is no bound.
     """
     cells = [[plain(cell) for cell in row] for row in rows]
-    kept = list(range(len(columns)))
     sizes = [max(len(column.title), *(len(row[place]) for row in cells)) for place, column in enumerate(columns)]
+    kept = _kept(columns, sizes, cells, width)
     if width is not None:
-        kept = _kept(columns, sizes, width)
         _shorten(columns, sizes, kept, width)
     lines = [[column.title for column in columns], *cells]
     return "\n".join(_line(columns, [*line], sizes, kept, title=not number) for number, line in enumerate(lines))
@@ -63,17 +65,22 @@ def _total(sizes: Sequence[int], kept: Sequence[int]) -> int:
     return sum(sizes[place] for place in kept) + _GAP * (len(kept) - 1)
 
 
-def _kept(columns: Sequence[Column], sizes: Sequence[int], width: int) -> list[int]:
-    """Leave out optional columns, from the right, until the others fit."""
-    kept = list(range(len(columns)))
-    for place in reversed(range(len(columns))):
-        if _total(sizes, kept) > width and columns[place].optional:
-            kept.remove(place)
-    return kept
+def _kept(
+    columns: Sequence[Column], sizes: Sequence[int], cells: Sequence[Sequence[str]], width: int | None
+) -> list[int]:
+    """Return the places of the columns that are shown: optional ones as there is room, an elastic one with less."""
+    kept = [place for place, column in enumerate(columns) if not column.optional]
+    least = [min(size, _READABLE) if column.elastic else size for column, size in zip(columns, sizes, strict=True)]
+    needed = [least[place] if columns[place].optional else size for place, size in enumerate(sizes)]
+    for place in sorted(set(range(len(columns))) - set(kept), key=lambda place: (not columns[place].first, place)):
+        filled = any(row[place] for row in cells) or not columns[place].elastic
+        if filled and (width is None or _total(needed, [*kept, place]) <= width):
+            kept.append(place)
+    return sorted(kept)
 
 
 def _shorten(columns: Sequence[Column], sizes: list[int], kept: Sequence[int], width: int) -> None:
-    for place in kept:
+    for place in reversed(kept):  # what stands at the right is the longer text, names stand at the left
         excess = _total(sizes, kept) - width
         if columns[place].elastic and excess > 0:
             sizes[place] = max(_NARROWEST, sizes[place] - excess)

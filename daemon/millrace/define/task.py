@@ -185,7 +185,7 @@ def task(
         retry_on: Exceptions worth another attempt; all, when left out.
         never_on: Exceptions that no attempt can cure.
         on_crash: What the death of its process means: "retry", or "fail" for what must not run twice.
-        needs: Services of config.toml that must be up before it starts.
+        needs: Names of the outside services that it calls; kept with the task, nothing reads them yet.
     Returns: The task, which is called like the function.
     Raises: TypeError or ValueError that names the argument.
     """

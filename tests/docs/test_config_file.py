@@ -1,0 +1,36 @@
+"""The config.toml that every new site begins with: what its comments offer must be true."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from millrace.config.load import load_site
+from millrace.config.settings import Settings
+from tests.docs.console import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = (ROOT / "config.toml").read_text()
+
+
+def test_what_stands_in_comments_is_valid_once_it_is_uncommented(tmp_path: Path) -> None:
+    """Somebody takes the "#" away, and must not learn that the example was never tried."""
+    config = tmp_path / "config.toml"
+    offered = re.sub(r"(?m)^# (?=\[|[a-z_.]+ = )", "", TEXT)
+    assert offered != TEXT
+    config.write_text(offered)
+
+    settings = load_site(config, {}).settings
+    assert settings.clients["acme"].weight == 2
+    assert settings.for_client("acme")["leads"]["threshold"] == 70
+    assert settings.for_client("default")["leads"]["threshold"] == 80
+    assert settings.for_client("default")["everyday"] == {"folder": "files", "database": "shop.db"}
+
+
+def test_the_file_speaks_of_nothing_that_is_still_to_come() -> None:
+    """A newcomer who reads of schedules looks for them."""
+    sections = set(re.findall(r"(?m)^(?:# )?\[([a-z]+)", TEXT))
+    assert sections == set(Settings.model_fields)
+    assert not re.search(r"schedule|pipeline|webhook|alert|backup|secret|dashboard", TEXT)

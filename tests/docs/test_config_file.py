@@ -18,7 +18,7 @@ TEXT = (ROOT / "config.toml").read_text()
 def test_what_stands_in_comments_is_valid_once_it_is_uncommented(tmp_path: Path) -> None:
     """Somebody takes the "#" away, and must not learn that the example was never tried."""
     config = tmp_path / "config.toml"
-    offered = re.sub(r"(?m)^# (?=\[|[a-z_.]+ = )", "", TEXT)
+    offered = re.sub(r'(?m)^# (?=\[|[a-z_.]+ = ("[^"]*"|[0-9.]+)\s*(#|$))', "", TEXT)
     assert offered != TEXT
     config.write_text(offered)
 

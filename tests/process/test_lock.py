@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from millrace.errors import AlreadyRunning
+from millrace.errors import AlreadyRunning, SettingsError
 from millrace.process.lock import holder, take_lock
 
 if TYPE_CHECKING:
@@ -87,3 +87,10 @@ def test_a_child_of_the_holder_does_not_inherit_the_lock(tmp_path: Path) -> None
         assert holder(ledger) is None
         os.close(take_lock(ledger))
         child.communicate(b"\n")
+
+
+def test_a_state_folder_that_cannot_be_one_is_a_matter_of_configuration(tmp_path: Path) -> None:
+    """The first thing that a daemon touches is the lock, so it is here that a wrong path shows."""
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match="state folder .* cannot be used"):
+        take_lock(tmp_path / "file" / "millrace.db")

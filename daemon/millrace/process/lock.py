@@ -12,7 +12,7 @@ import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from millrace.errors import AlreadyRunning
+from millrace.errors import AlreadyRunning, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,12 +27,9 @@ def take_lock(ledger: Path) -> int:
     There is no way to give it back but the end of the process: a thread that would not stop runs its job until then,
     and a daemon that started meanwhile would run that job beside it.
 
-    Raises: AlreadyRunning with the pid of the daemon that has it.
+    Raises: AlreadyRunning with the pid of the daemon that has it; SettingsError if the state folder cannot be used.
     """
-    path = _path(ledger)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
-    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    file = _opened(_path(ledger))
     try:
         fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except BlockingIOError:
@@ -62,6 +59,16 @@ def holder(ledger: Path) -> int | None:
         return int(text) if text.isdigit() else 0
     finally:
         os.close(file)
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        msg = f"the state folder {path.parent} cannot be used: {error.strerror}. It is [site] state in config.toml"
+        raise SettingsError(msg) from error
 
 
 def _path(ledger: Path) -> Path:

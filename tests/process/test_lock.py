@@ -92,5 +92,5 @@ def test_a_child_of_the_holder_does_not_inherit_the_lock(tmp_path: Path) -> None
 def test_a_state_folder_that_cannot_be_one_is_a_matter_of_configuration(tmp_path: Path) -> None:
     """The first thing that a daemon touches is the lock, so it is here that a wrong path shows."""
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match="state folder .* cannot be used"):
+    with pytest.raises(SettingsError, match=r"state folder .* cannot be used"):
         take_lock(tmp_path / "file" / "millrace.db")

@@ -58,6 +58,7 @@ def open_reader(path: Path) -> apsw.Connection:
     try:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(BUSY_MS)
+        keep_plans(connection)
         application = connection.pragma("application_id")
     except apsw.Error as error:
         raise translate(error) from error
@@ -65,6 +66,16 @@ def open_reader(path: Path) -> apsw.Connection:
         msg = f"{path} is not a ledger of Millrace"
         raise LedgerForeign(msg)
     return connection
+
+
+def keep_plans(connection: apsw.Connection) -> None:
+    """
+    Let a statement keep the plan it was prepared with.
+
+    This SQLite gathers statistics on values (STAT4), and would plan a statement anew each time its values change: a
+    third of the writer's time, for plans that are always the same. (SQLite: "query planner stability guarantee".)
+    """
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
 
 
 def translate(error: apsw.Error) -> LedgerError:

@@ -32,6 +32,7 @@ _HISTORY: Final = """  -- the attempt that is over
 INSERT INTO attempt (job_id, attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str)
 _OUTCOMES: Final = {
     "succeed": "succeeded",
     "retry": "retried",
@@ -134,4 +135,4 @@ def _count(tx: Transaction, held: Claim, to: Status) -> None:
 
 def dump(value: object) -> str:
     """Return compact JSON for a column of facts."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=str)
+    return _ENCODER.encode(value)

@@ -11,7 +11,7 @@ from playhouse.apsw_ext import APSWDatabase
 from millrace.clock import SYSTEM, Clock
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
-from millrace.ledger.database import BUSY_MS, check_sqlite, pragmas, translate
+from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
 from millrace.ledger.reads import Reads
@@ -84,6 +84,7 @@ class Ledger:
             self._database.execute_sql(f"PRAGMA {name} = {value}")
         migrate(self._database, now_ms=self._clock.now_ms())
         connection: apsw.Connection = self._database.connection()
+        keep_plans(connection)
         return connection
 
     def _changed(self, changes: Changes) -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.ledger import accept, claim, control, finish, recover, steps, tokens
 from millrace.ledger.finish import End
+from millrace.ledger.successes import succeed_together
+from millrace.ledger.unit import Together
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -54,7 +56,10 @@ class Moves:
 
     def finish(self, held: Claim, end: End) -> Ticket[Status]:
         """End an attempt; see `finish.finish`."""
-        return self._writer.submit(lambda tx: finish.finish(tx, held, end, self.daemon))
+        together = None
+        if end.move == "succeed" and not end.follow:
+            together = Together(succeed_together, (held, end, self.daemon))
+        return self._writer.submit(lambda tx: finish.finish(tx, held, end, self.daemon), together=together)
 
     def succeed(
         self,

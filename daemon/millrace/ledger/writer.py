@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import apsw
 
@@ -19,6 +19,8 @@ from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
 from millrace.ledger.database import is_fatal, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
+from millrace.ledger.unit import Together, Work, alike, run
+from millrace.ledger.unit import failure as batch_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,14 +32,6 @@ T = TypeVar("T")
 LONGEST_BATCH_S: Final = 0.05
 # How long closing waits for a write lock that another process keeps.
 CLOSE_S: Final = 10.0
-
-
-class Work(NamedTuple):
-    """A unit that was handed in: what to do, whether it reads the counts, and whom to tell."""
-
-    unit: Callable[[Transaction], Any]
-    reads_counts: bool
-    ticket: Ticket[Any]
 
 
 class Writer:
@@ -63,20 +57,23 @@ class Writer:
         self._thread.start()
         self._ready.wait()
 
-    def submit(self, unit: Callable[[Transaction], T], *, reads_counts: bool = False) -> Ticket[T]:
+    def submit(
+        self, unit: Callable[[Transaction], T], *, reads_counts: bool = False, together: Together | None = None
+    ) -> Ticket[T]:
         """
         Hand a unit to the writer.
 
         Args:
             unit: Called once in the writer's thread inside a savepoint; what it raises undoes it alone.
             reads_counts: Whether it looks at lanes or tallies, so that the batch's counts are written before.
+            together: How it may be done along with others of its kind that come with it.
         Returns: The promise of its commit.
         """
         ticket: Ticket[T] = Ticket()
         if self._closed:
             ticket.settle(None, self._refusal())
             return ticket
-        self._inbox.put(Work(unit, reads_counts, ticket))
+        self._inbox.put(Work(unit, ticket, reads_counts, together))
         if self._ended:  # it ended between the look and the put: nobody else would ever settle the ticket
             self._refuse_rest()
         return ticket
@@ -131,20 +128,18 @@ class Writer:
         settled: list[tuple[Ticket[Any], Any, Exception | None]] = []
         began = self._clock.monotonic()
         while failure is None and place < len(batch):
-            work, place = batch[place], place + 1
-            result, error = self._run(tx, work)
-            settled.append((work.ticket, result, error))
-            failure = tx.broken
-            if error is not None and (connection.get_autocommit() or is_fatal(error)):
-                # After some errors (a full disk, out of memory) SQLite has rolled back the whole transaction itself.
-                failure = error
+            works = batch[place : place + alike(batch, place)]
+            outcomes = run(tx, works)
+            settled += [(work.ticket, *outcome) for work, outcome in zip(works, outcomes, strict=False)]
+            place += len(outcomes)
+            failure = batch_failure(tx, outcomes[-1][1])
             if self._clock.monotonic() - began > LONGEST_BATCH_S:
                 break
         failure = self._finish(tx, failure)
-        if failure is None and tx.changes:
-            self._tell(self._on_commit, tx.changes)
         for ticket, result, error in settled:
             self._tell(ticket.settle, result, _ours(error or failure))
+        if failure is None and tx.changes:
+            self._tell(self._on_commit, tx.changes)
         if failure is not None and is_fatal(failure):
             raise failure
         return place
@@ -180,32 +175,6 @@ class Writer:
             else:
                 self.locked = False
                 return None
-
-    @staticmethod
-    def _run(tx: Transaction, work: Work) -> tuple[Any, Exception | None]:
-        connection, mark = tx.connection, None
-        try:
-            if work.reads_counts:
-                tx.flush()
-            mark = tx.mark()
-            connection.execute("SAVEPOINT unit")
-            result = work.unit(tx)
-            connection.execute("RELEASE unit")
-        except Exception as error:  # noqa: BLE001 - belongs to the unit's caller
-            if mark is not None and not connection.get_autocommit():
-                Writer._undo(tx, mark)
-            return None, error
-        return result, None
-
-    @staticmethod
-    def _undo(tx: Transaction, mark: int) -> None:
-        """Undo a unit; if that fails, the batch must not be committed."""
-        try:
-            tx.connection.execute("ROLLBACK TO unit")
-            tx.connection.execute("RELEASE unit")
-        except apsw.Error as error:
-            tx.broken = error
-        tx.forget(mark)
 
     @staticmethod
     def _finish(tx: Transaction, failure: Exception | None) -> Exception | None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from millrace.runner.text import MAX_TRACEBACK, clean, error_of, message_of, traceback_of
+from millrace.runner.text import MAX_MESSAGE, MAX_TRACEBACK, bounded, clean, error_of, message_of, traceback_of
 
 
 class Unspeakable(Exception):
@@ -30,6 +30,16 @@ def test_any_text_becomes_valid_and_bounded(text: str) -> None:
 def test_short_text_stays_as_it_is() -> None:
     """Nothing is changed that is right."""
     assert clean("Grüße 😀") == "Grüße 😀"
+
+
+def test_words_of_the_library_that_wanted_memory_are_kept() -> None:
+    """It tells how much was wanted, the bound how much there was; both together fit into a row."""
+    told = bounded(error_of(raised(MemoryError("Unable to allocate 9 GiB " + "x" * 5000))), "cpu", 10**9)
+
+    assert told.message.startswith("1GB is all that [queues.cpu] memory allows a process (Unable to allocate 9 GiB xxx")
+    assert len(told.message) <= MAX_MESSAGE
+    other = error_of(raised(ValueError("no")))
+    assert bounded(other, "cpu", 10**9) is other
 
 
 def test_an_exception_that_cannot_be_told_is_told_all_the_same() -> None:

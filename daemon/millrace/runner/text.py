@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 MAX_MESSAGE: Final = 2_000
 MAX_TRACEBACK: Final = 8_000
 MAX_TYPE: Final = 200
+NO_MEMORY: Final = "there was no memory for what the job asked for"
 _HOUSE: Final = str(Path(__file__).resolve().parents[1]) + "/"
 _CUT: Final = "\n    … cut …\n"
 
@@ -39,7 +40,7 @@ def message_of(exc: BaseException) -> str:
     except BaseException as error:  # noqa: BLE001 - job code: anything may come out of it
         words = f"(its text cannot be read: {type(error).__name__})"
     if isinstance(exc, MemoryError) and not words:  # as Python raises it
-        words = "there was no memory for what the job asked for"
+        words = NO_MEMORY
     return clean(words) or "(no message)"
 
 
@@ -52,8 +53,9 @@ def bounded(error: JobError, queue: str, memory: int | None) -> JobError:
     """
     if error.type != "MemoryError" or memory is None:
         return error
-    bound = f': a process of queue "{queue}" may have {format_size(memory)}, which [queues.{queue}] memory sets'
-    return JobError(error.type, clean(error.message, MAX_MESSAGE - len(bound)) + bound, error.traceback)
+    bound = f"{format_size(memory)} is all that [queues.{queue}] memory allows a process"
+    own = "" if error.message == NO_MEMORY else f" ({clean(error.message, MAX_MESSAGE - len(bound) - 3)})"
+    return JobError(error.type, bound + own, error.traceback)
 
 
 def traceback_of(exc: BaseException) -> str | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import re
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +19,7 @@ from millrace.ledger.states import REASONS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.cli.conftest import Done, Past
+    from tests.cli.conftest import Done, Past, Site
 
     Call = Callable[..., Done]
 
@@ -100,6 +104,22 @@ def test_the_end_of_an_attempt_is_a_sentence(  # noqa: PLR0917 - the table's col
     assert line.startswith(f"attempt 1 {words}")
     assert "None" not in line
     assert "pid" not in line
+
+
+def test_a_long_line_is_folded_on_a_terminal(site: Site, past: Past) -> None:
+    """At 80 columns a terminal would break it in the middle of a word, below the times."""
+    job_id = past.dead(message="the other side does not answer, and has not answered since the early morning")
+    width = {"COLUMNS": "80", "TERM": "dumb"}
+    ours, theirs = pty.openpty()
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path), **width}
+    subprocess.run(site.argv("jobs", "show", job_id), stdout=theirs, env=environ, check=True, timeout=60)
+    text = os.read(ours, 100_000).decode().replace("\r\n", "\n")
+    os.close(ours)
+    os.close(theirs)
+    lines = text.partition("History")[2].partition("\n\n")[0].splitlines()[3:]
+    assert len(lines) == 3
+    assert lines[1].startswith(" " * 13 + "ValueError: the other side")
+    assert max(map(len, lines)) <= 80
 
 
 def test_a_claim_that_never_began_says_so(call: Call, past: Past) -> None:

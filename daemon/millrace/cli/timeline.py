@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
 from millrace.cli.filters import status_words
 from millrace.cli.history import history
 from millrace.cli.output import colored, plain, plain_lines, plural
+from millrace.cli.table import terminal_width
 from millrace.cli.times import ago
 from millrace.clock import MS, format_duration, rfc3339
 from millrace.ledger.states import Status
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 _LABEL: Final = 12
 _LONGEST: Final = 2000
+_MARGIN: Final = 13  # before the words of the history
+_NARROWEST: Final = 30
 
 
 def job_text(
@@ -31,7 +35,7 @@ def job_text(
     """
     lines = history(job, attempts, events, now_ms, served=served)
     parts = [_head(job), *_facts(job, now_ms), "", colored_title("History")]
-    parts += [f"  {_offset(line.at - job.created_at):>9}  {plain(line.words)}" for line in lines]
+    parts += [f"  {_offset(line.at - job.created_at):>9}  {_folded(line.words)}" for line in lines]
     if job.error:
         parts += ["", colored_title("Last error" if job.status != Status.SUCCEEDED else "Last error, since overcome")]
         parts += [f"  {line}" for line in _error_lines(job)]
@@ -81,6 +85,14 @@ def _moment(ms: int, now_ms: int) -> str:
 
 def _shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters; --json shows all)"
+
+
+def _folded(words: str) -> str:
+    """Break a long line of the history below its own beginning; a pipe gets it whole."""
+    width = terminal_width()
+    if width is None:
+        return plain(words)
+    return f"\n{' ' * _MARGIN}".join(wrap(plain(words), max(_NARROWEST, width - _MARGIN)))
 
 
 def _offset(ms: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import apsw
 import peewee
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from millrace.ledger.transaction import Changes
+
+
+INCREMENTAL: Final = 2  # what PRAGMA auto_vacuum answers
 
 
 class Ledger:
@@ -80,7 +83,10 @@ class Ledger:
     def _open(self) -> apsw.Connection:
         self._database.connect()
         identify(self._database)  # before the pragmas: journal_mode would write into another program's file
+        incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
         for name, value in self._pragmas:
+            if name == "auto_vacuum" and incremental:
+                continue  # saying it again would be a write: a commit for nothing, and a wait for the write lock
             self._database.execute_sql(f"PRAGMA {name} = {value}")
         migrate(self._database, now_ms=self._clock.now_ms())
         connection: apsw.Connection = self._database.connection()

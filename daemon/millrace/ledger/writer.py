@@ -7,6 +7,7 @@ for company, and a busy daemon pays for one fdatasync instead of hundreds.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from queue import Empty, SimpleQueue
@@ -32,6 +33,8 @@ T = TypeVar("T")
 LONGEST_BATCH_S: Final = 0.05
 # How long closing waits for a write lock that another process keeps.
 CLOSE_S: Final = 10.0
+# The log's bound once the disk was full; until then it is the one of the pragmas.
+CRAMPED_PAGES: Final = 100
 
 
 class Writer:
@@ -48,6 +51,7 @@ class Writer:
         self._closed = False
         self._ended = False
         self.failed: Exception | None = None
+        self._cramped = False  # the disk was full, and the log has not been moved into the database since
         self.locked = False  # another process has the write lock, for longer than a moment
         self._ready: Ticket[None] = Ticket()
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
@@ -136,6 +140,7 @@ class Writer:
             if self._clock.monotonic() - began > LONGEST_BATCH_S:
                 break
         failure = self._finish(tx, failure)
+        self._cramped |= any(isinstance(error, apsw.FullError) for error in (failure, *(end[2] for end in settled)))
         for ticket, result, error in settled:
             self._tell(ticket.settle, result, _ours(error or failure))
         if failure is None and tx.changes:
@@ -161,6 +166,8 @@ class Writer:
 
     def _begin(self, connection: apsw.Connection) -> Exception | None:
         """Open a transaction, however long another process keeps the lock; return why it could not be opened."""
+        if self._cramped:
+            self._make_room(connection)
         began = self._clock.monotonic()
         while True:
             try:
@@ -192,6 +199,16 @@ class Writer:
             except apsw.Error as error:
                 failure = _Unusable(f"could not roll back: {error}", failure or error)
         return failure
+
+    def _make_room(self, connection: apsw.Connection) -> None:
+        """
+        The disk was full: before anything else, move the log into the database, and keep it short from now on. It
+        holds a page many times over, would take whatever room somebody makes, and leave none for being moved.
+        """
+        connection.wal_autocheckpoint(CRAMPED_PAGES)
+        with contextlib.suppress(apsw.Error):  # still full, or somebody reads for long: the next batch tries again
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._cramped = False
 
     def _fail(self, cause: Exception, batch: list[Work]) -> None:
         self.failed, self._closed = _ours(cause), True

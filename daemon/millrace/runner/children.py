@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from millrace.errors import LedgerError
 from millrace.events import ChildEnded, ChildStarted
 from millrace.ledger.rows import ChildRow, Claim, JobError
 from millrace.runner.life import Birth, ChildProcess
@@ -212,6 +213,8 @@ class Children:
             child = self._nursery.born(queue)
             with self._lock:
                 self._alive[child.pid] = child
+        except OSError as error:  # no descriptor, no inode, no process left: the machine's want, not the job's failure
+            raise Birth(f"no process can be started: {error.strerror}") from error
         finally:
             with self._lock:
                 self._starting -= 1
@@ -219,8 +222,10 @@ class Children:
         try:
             row = ChildRow(process.pid, process.start_ticks, process.pgid, self._daemon_id, queue)
             self._register.child_started(row).wait()
-        except BaseException:
+        except BaseException as error:
             self._bury(child, "crashed")  # a child that is not on record would outlive a kill of the daemon unseen
+            if isinstance(error, LedgerError):  # a full disk, say: no line of the job has run, so it costs nothing
+                raise Birth(str(error)) from error
             raise
         self._emit(ChildStarted(queue, child.pid, self._clock.monotonic() - began))
         return child

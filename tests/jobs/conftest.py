@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from millrace.define.load import load_jobs
-from millrace.runner.context import Context, entered
+from millrace.runner.context import Context, Entered
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,5 +31,5 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """The folder of the everyday jobs, set as a site sets it: by [settings.everyday] of config.toml."""
     folder = tmp_path / "everyday"
     folder.mkdir()
-    with entered(Context(settings={"everyday": {"folder": str(folder)}})):
+    with Entered(Context(settings={"everyday": {"folder": str(folder)}})):
         yield folder

@@ -14,7 +14,7 @@ import pytest
 
 from millrace.define.payload import result_json
 from millrace.errors import GiveUp, PayloadError, UnknownTask
-from millrace.runner.context import Context, entered
+from millrace.runner.context import Context, Entered
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,7 +132,7 @@ def test_a_period_that_is_none_is_given_up_at_once(jobs: Registry, home: Path, p
 def test_a_database_that_the_site_names_must_be_there(jobs: Registry, home: Path) -> None:
     """Making a sample in its place would report invented figures as the site's own."""
     settings = {"everyday": {"folder": str(home), "database": str(home / "mine.db")}}
-    with entered(Context(settings=settings)), pytest.raises(GiveUp, match=r"there is no database .*mine\.db"):
+    with Entered(Context(settings=settings)), pytest.raises(GiveUp, match=r"there is no database .*mine\.db"):
         jobs.find("report")(month="2026-01")
 
 

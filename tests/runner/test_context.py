@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from millrace import context, log, settings, step
-from millrace.runner.context import Context, entered
+from millrace.runner.context import Context, Entered
 from millrace.runner.stop import StopJob
 
 
@@ -46,7 +46,7 @@ def test_outside_a_job_everything_works_and_nothing_is_kept(caplog: pytest.LogCa
 
 def test_settings_are_those_of_the_job_that_reads_them() -> None:
     """One name for all clients; the values follow the context."""
-    with entered(Context(job_id="a", settings={"leads": {"threshold": 70}})):
+    with Entered(Context(job_id="a", settings={"leads": {"threshold": 70}})):
         assert settings["leads"]["threshold"] == 70
         assert len(settings) == 1
     assert "leads" not in settings
@@ -60,7 +60,7 @@ def test_a_step_gives_the_same_value_first_and_later() -> None:
         calls.append(n)
         return (n, n)
 
-    with entered(Context(job_id="a", line=line)):
+    with Entered(Context(job_id="a", line=line)):
         first, again = list(step("s", work, 1)), list(step("s", work, 1))
     assert first == again == [1, 1]
     assert calls == [1]
@@ -83,7 +83,7 @@ def test_an_order_to_stop_arrives_where_the_job_calls_the_engine() -> None:
     """A broad `except Exception` in the job must not swallow it."""
     line = Recorder()
     line.asked = "timeout"
-    with entered(Context(job_id="a", line=line)):
+    with Entered(Context(job_id="a", line=line)):
         for call in (lambda: log("x"), lambda: step("s", int), lambda: context().check()):
             with pytest.raises(StopJob):
                 call()
@@ -93,7 +93,7 @@ def test_an_order_to_stop_arrives_where_the_job_calls_the_engine() -> None:
 def test_helper_threads_of_a_child_find_the_jobs_context() -> None:
     """Threads inherit no context variable; in a child there is only one job that they can belong to."""
     found = []
-    with entered(Context(job_id="a"), whole_process=True):
+    with Entered(Context(job_id="a"), whole_process=True):
         helper = threading.Thread(target=lambda: found.append(context().job_id))
         helper.start()
         helper.join()

@@ -80,6 +80,8 @@ def result_json(value: object) -> str:
 
     Raises: ResultNotJSON, if a part of it has none.
     """
+    if value is None:  # what most jobs return
+        return "null"
     try:
         text = _result_text(value)
         text.encode()

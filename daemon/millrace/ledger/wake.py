@@ -18,16 +18,49 @@ SOCKET_NAME: Final = "wake.sock"
 
 
 def poke(state: Path) -> bool:
-    """Wake the daemon that serves a state folder; return whether one listens."""
+    """Wake the daemon that serves a state folder, once; return whether one listens."""
+    poker = Poker(state)
     try:
-        with _address(state) as address, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(0)
-            sender.sendto(b"!", address)
-    except BlockingIOError:
-        return True  # its buffer is full of pokes already
-    except OSError:
-        return False  # nobody listens: the daemon will see the rows when it starts
-    return True
+        return poker.poke()
+    finally:
+        poker.close()
+
+
+class Poker:
+    """Wakes the daemon that serves a state folder, time and again."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self._socket: socket.socket | None = None
+
+    def poke(self) -> bool:
+        """Wake the daemon; return whether one listens."""
+        try:
+            if self._socket is None:
+                self._socket = self._connected()
+            self._socket.send(b"!")
+        except BlockingIOError:
+            return True  # its buffer is full of pokes already
+        except OSError:
+            self.close()  # nobody listens, or another by now: the daemon will see the rows itself
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _connected(self) -> socket.socket:
+        sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        try:
+            with _address(self._state) as address:
+                sender.connect(address)
+        except OSError:
+            sender.close()
+            raise
+        return sender
 
 
 class Listener:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 RANKS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 MOST_PENDING: Final = 20_000
 FLUSH_S: Final = 2.0
+GATHER_S: Final = 0.02
 _MOST_AT_ONCE: Final = 500
 _CARRIERS: Final = (JobLogged, LibraryLogged)  # their level is that of the line which they carry
 
@@ -65,6 +66,7 @@ class Log:
         self._render = _console(colors=colors) if readable else _json()
         self._pending: SimpleQueue[_Line | threading.Event | None] = SimpleQueue()
         self._dropped = 0
+        self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._work, name="millrace-log", daemon=True)
         self._thread.start()
 
@@ -89,6 +91,7 @@ class Log:
 
     def close(self, timeout_s: float = FLUSH_S) -> None:
         """Write what is left and end the thread."""
+        self._hurry.set()
         self._pending.put(None)
         self._thread.join(timeout_s)
 
@@ -104,6 +107,9 @@ class Log:
 
     def _next_batch(self) -> list[_Line | threading.Event | None]:
         batch = [self._pending.get()]
+        if isinstance(batch[0], _Line):
+            # A thread that woke for every line would fight the others for the interpreter's lock: soon is soon enough.
+            self._clock.wait(self._hurry, GATHER_S)
         try:
             while len(batch) < _MOST_AT_ONCE and batch[-1] is not None:
                 batch.append(self._pending.get_nowait())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Self
 from millrace.define.load import load_jobs
 from millrace.events import JobFileBroken, ignore
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.wake import poke
+from millrace.ledger.wake import Poker
 from millrace.queue.submit import Submitter
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class OpenSite:
         for problem in self.registry.problems:
             emit(JobFileBroken(problem.file, problem.line, problem.reason))
         self.ledger = Ledger(places.ledger, synchronous=settings.database.synchronous, emit=emit)
+        self._poker = Poker(places.state)
         self.ledger.on_change.append(self._wake)
         self.submitter = Submitter(self.registry, settings, self.ledger.moves, self.ledger.reads, emit=emit)
 
@@ -42,9 +43,10 @@ class OpenSite:
     def __exit__(self, *_error: object) -> None:
         """Commit what was handed in and close the ledger."""
         self.ledger.close()
+        self._poker.close()
 
     def _wake(self, _changes: Changes) -> None:
-        poke(self.site.places.state)
+        self._poker.poke()
 
 
 def open_site(site: Site, *, emit: Emit = ignore) -> OpenSite:

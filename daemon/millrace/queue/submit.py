@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from millrace.clock import SYSTEM, Clock
 from millrace.errors import LedgerError, MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
@@ -25,6 +26,9 @@ CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
 MAX_PRIORITY: Final = 1_000_000
 MAX_KEY: Final = 255
 FULL_RETRY_S: Final = 5.0
+# With this much room nobody can fill a queue between two looks, so that most submissions need none.
+PLENTY: Final = 50_000
+ROOM_S: Final = 0.05
 COMMIT_S: Final = 30.0  # how long a caller waits for a lock that another process keeps
 LATEST_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999: later ones have no text form
 
@@ -63,13 +67,17 @@ class Submission(NamedTuple):
 class Submitter:
     """Takes submissions for one site. Safe to share between threads."""
 
-    def __init__(self, registry: Registry, settings: Settings, moves: Moves, reads: Reads, *, emit: Emit) -> None:
+    def __init__(
+        self, registry: Registry, settings: Settings, moves: Moves, reads: Reads, *, emit: Emit, clock: Clock = SYSTEM
+    ) -> None:
         self._registry = registry
         self._settings = settings
         self._clients = settings.client_names()
         self._moves = moves
         self._reads = reads
         self._emit = emit
+        self._clock = clock
+        self._rooms: dict[str, tuple[float, int]] = {}
 
     def submit(self, wanted: Submission) -> Accepted:
         """
@@ -171,7 +179,13 @@ class Submitter:
             return error
 
     def _room(self, queue: str) -> int:
-        return self._settings.queues[queue].max_backlog - self._reads.depth(queue)
+        """Return how many jobs the queue still takes; far from the bound, what it was a moment ago."""
+        now = self._clock.monotonic()
+        looked_at, room = self._rooms.get(queue, (-ROOM_S, 0))
+        if now - looked_at >= ROOM_S or room < PLENTY:
+            room = self._settings.queues[queue].max_backlog - self._reads.depth(queue)
+            self._rooms[queue] = (now, room)
+        return room
 
     def _overloaded(self, queue: str) -> Overloaded:
         bound = self._settings.queues[queue].max_backlog

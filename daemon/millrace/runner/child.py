@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.define.load import load_jobs
 from millrace.errors import UnknownTask
 from millrace.runner.attempt import attempt
-from millrace.runner.context import Context, entered
+from millrace.runner.context import Context, Entered
 from millrace.runner.line import SocketLine
 from millrace.runner.prctl import become_subreaper, die_with_parent
 from millrace.runner.protocol import BROKEN
@@ -140,7 +140,7 @@ class Child:
             return Verdict("unknown_task", error=error_of(error))
         ctx = _context(order, self._line)
         try:
-            with entered(ctx, whole_process=True):
+            with Entered(ctx, whole_process=True):
                 self._armed = True
                 try:
                     verdict = attempt(task, order["payload"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
@@ -81,18 +80,24 @@ def context() -> Context:
     return _here.get(None) or (_process[-1] if _process else _OUTSIDE)
 
 
-@contextmanager
-def entered(ctx: Context, *, whole_process: bool = False) -> Iterator[None]:
-    """Make `ctx` the context of this thread, or of every thread of the process."""
-    token = _here.set(ctx)
-    if whole_process:
-        _process.append(ctx)
-    try:
-        yield
-    finally:
-        _here.reset(token)
-        if whole_process:
-            _process.remove(ctx)
+class Entered:
+    """Makes `ctx` the context of this thread, or of every thread of the process, while a `with` lasts."""
+
+    __slots__ = ("_ctx", "_token", "_whole_process")
+
+    def __init__(self, ctx: Context, *, whole_process: bool = False) -> None:
+        self._ctx = ctx
+        self._whole_process = whole_process
+
+    def __enter__(self) -> None:
+        self._token = _here.set(self._ctx)
+        if self._whole_process:
+            _process.append(self._ctx)
+
+    def __exit__(self, *_error: object) -> None:
+        _here.reset(self._token)
+        if self._whole_process:
+            _process.remove(self._ctx)
 
 
 def log(message: str, level: str = "info", **fields: Any) -> None:

@@ -27,7 +27,7 @@ FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}
 
 MAX_LINE: Final = 48 * 2**20  # a result of MAX_RESULT whose every byte is escaped still fits
 BROKEN: Final = 70  # exit code of a child that lost its connection (EX_SOFTWARE)
-CHUNK: Final = 256 * 1024
+CHUNK: Final = 16 * 1024  # the buffer of each read is made anew: a large one costs more than the message
 
 
 class ProtocolError(MillraceError):

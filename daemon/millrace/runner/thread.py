@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from millrace.runner.attempt import attempt
-from millrace.runner.context import Context, entered
+from millrace.runner.context import Context, Entered
 from millrace.runner.stop import CANCELLED, TIMEOUT, StopJob
 from millrace.runner.supervisor import stopped, unasked
 
@@ -69,7 +69,7 @@ def run_in_thread(
         settings=settings,
         line=ThreadLine(desk, live, clock),
     )
-    with entered(ctx):
+    with Entered(ctx):
         verdict = attempt(task, held.payload)
     asked = live.asked
     if asked is None:

@@ -101,7 +101,7 @@ def folder() -> Iterator[Path]:
     base.mkdir(parents=True, exist_ok=True)
     if _file_system(base) in IN_MEMORY:
         raise SystemExit(f"{base} lies in memory, where a sync costs nothing: set BENCH_DIR to a folder on a disk")
-    path = Path(tempfile.mkdtemp(dir=base))
+    path = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=base))  # whose it is, should a run be killed
     try:
         yield path
     finally:

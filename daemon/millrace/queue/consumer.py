@@ -4,7 +4,7 @@ restarts belong to the daemon, so that the consumer sets no handlers, its schedu
 
 The hooks of Huey that this leans on are named here and pinned by tests/queue/test_consumer.py:
 `Consumer.{start, stop, check_worker_health, _create_worker, _create_process, _set_signal_handlers, worker_threads,
-stop_flag, scheduler_class}`, `Huey.{dequeue, execute, task}`, `Registry.task_to_string`.
+stop_flag, scheduler_class}`, `Huey.{dequeue, execute, task}`, `Task.execute`, `Registry.task_to_string`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Final
 
-from huey.api import Huey
+from huey.api import Huey, Task
 from huey.consumer import Consumer, Scheduler
 
 from millrace.queue.storage import ClaimSerializer, LedgerStorage
@@ -41,7 +41,9 @@ def make_huey(
         run: Runs a claim and hands its outcome to the ledger; raises nothing.
         submit: The door in, for `huey.enqueue`.
     """
-    huey = Huey(intake.queue, results=False, storage_class=LedgerStorage, intake=intake, submit=submit, depth=depth)
+    huey = LedgerHuey(
+        intake.queue, results=False, storage_class=LedgerStorage, intake=intake, submit=submit, depth=depth
+    )
 
     def run_claim(key: str) -> None:
         run(huey.storage.claims.pop(key))
@@ -49,6 +51,19 @@ def make_huey(
     task = huey.task(name="run_claim")(run_claim)
     huey.serializer = ClaimSerializer(huey._registry.task_to_string(task.task_class))  # noqa: SLF001 - pinned by a test
     return huey
+
+
+class LedgerHuey(Huey):
+    """Huey whose tasks are claims: what it does around a task of its own is done by the ledger and the runner."""
+
+    def execute(self, task: Task, timestamp: object = None) -> None:  # noqa: ARG002 - the signature is Huey's
+        """
+        Run the claim.
+
+        Huey would look for revocations, schedules, retries, results and listeners around it. There are none beside
+        the ledger's, and the looking costs a no-op job a quarter of its time.
+        """
+        task.execute()
 
 
 class IdleScheduler(Scheduler):

@@ -28,6 +28,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import httpx
+
 from millrace.clock import SYSTEM
 from millrace.process.lock import holder
 
@@ -199,7 +201,7 @@ class Reader:
             self._daemon = subprocess.Popen(argv, cwd=self.site, stdout=log, stderr=log, env=env)
         url = f"http://127.0.0.1:{self.port}/readyz"
         until = SYSTEM.monotonic() + LIMIT_S
-        while subprocess.run(["curl", "-sf", url], capture_output=True, check=False).returncode:  # noqa: S607
+        while not _ready(url):
             if SYSTEM.monotonic() > until or self._daemon.poll() is not None:
                 raise RuntimeError((self.site.parent / "daemon.log").read_text())
             SYSTEM.wait(threading.Event(), 0.05)
@@ -239,6 +241,13 @@ class Reader:
 
 def _environment() -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if not k.startswith("MAKE")}, "NO_COLOR": "1", "LC_ALL": "C.UTF-8"}
+
+
+def _ready(url: str) -> bool:
+    try:
+        return httpx.get(url).is_success
+    except httpx.TransportError:
+        return False
 
 
 def _read_until(fd: int, end: re.Pattern[str]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Protocol
 
 if TYPE_CHECKING:
@@ -148,8 +148,3 @@ def parse_time(text: str) -> int:
     except (ValueError, OverflowError) as error:
         msg = f'"{text}" is not a time: write for example "2026-12-01T06:00:00Z"'
         raise ValueError(msg) from error
-
-
-def as_datetime(ms: int) -> datetime:
-    """Return epoch milliseconds as an aware UTC datetime."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal, get_args
 
-from millrace.clock import MAX_DURATION_S, format_duration, parse_duration
+from millrace.clock import MAX_DURATION_S, format_duration, parse_duration, parse_range
 
 OnCrash = Literal["retry", "fail"]
 Exceptions = type[BaseException] | tuple[type[BaseException], ...]
@@ -37,14 +37,10 @@ class Backoff:
 
         Raises: ValueError with an example, if the text is no such range.
         """
-        base, dots, cap = text.partition("..")
         try:
-            found = cls(parse_duration(base), parse_duration(cap if dots else base))
-        except ValueError:
-            raise ValueError(f'"{text}" is no backoff: write for example "10s..15m"') from None
-        if found.base_s > found.cap_s:
-            raise ValueError(f'backoff "{text}": the first duration must not be longer than the second')
-        return found
+            return cls(*parse_range(text))
+        except ValueError as error:
+            raise ValueError(f"backoff: {error}") from None
 
     def __str__(self) -> str:
         return f"{format_duration(self.base_s)}..{format_duration(self.cap_s)}"

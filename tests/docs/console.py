@@ -225,12 +225,16 @@ class Reader:
         )
 
     def _end_daemon(self) -> None:
-        pid = holder(self.site / "var" / "millrace.db")
         if self._daemon is None:
             return
-        if pid:
-            os.kill(pid, signal.SIGTERM)
-        self._daemon.wait(LIMIT_S)
+        until, asked = SYSTEM.monotonic() + LIMIT_S, False
+        while self._daemon.poll() is None and SYSTEM.monotonic() < until:
+            pid = holder(self.site / "var" / "millrace.db")  # one that is only starting has no lock yet
+            if pid and not asked:
+                os.kill(pid, signal.SIGTERM)
+                asked = True
+            SYSTEM.wait(threading.Event(), 0.05)
+        self._daemon.wait(0)
         self._daemon = None
 
     def _as_shown(self, output: str) -> str:

@@ -157,6 +157,37 @@ class AttemptEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class RunStarted(Event):
+    """A run of a pipeline is in the ledger, on disk, with the plan that it will follow."""
+
+    EVENT: ClassVar[str] = "run.started"
+    run_id: str
+    pipeline: str
+    client: str
+    source: str
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded(Event):
+    """
+    Nothing of a run is open any more, and nothing more can come of it. `status` is what it came to: `succeeded`,
+    `partial`, `failed` or `cancelled`.
+
+    A run that is resumed ends again, with the next `edition` where a collect was made anew.
+    """
+
+    EVENT: ClassVar[str] = "run.ended"
+    run_id: str
+    pipeline: str
+    client: str
+    status: str
+    edition: int
+    duration_s: float
+    correlation_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ResultDropped(Event):
     """An attempt ended after another had taken the job over; what it brought was dropped."""
 

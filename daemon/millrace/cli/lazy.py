@@ -12,6 +12,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from click.shell_completion import CompletionItem
+
     from millrace.cli.commands import Entry
 
 PIPE_CLOSED: Final = 141  # 128 + SIGPIPE, as shells have it
@@ -51,6 +53,14 @@ class LazyGroup(click.Group):
 
             raise click.UsageError(f'there is no command "{args[0]}".{did_you_mean(args[0], self.table)}', ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete a command from the table: importing them all would take longer than a person waits for a Tab."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=entry.help) for name, entry in self.table.items()]
+        found = [item for item in found if item.value.startswith(incomplete)]
+        return found or click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; a reader of the output that has gone, as `head` does, is no error to speak of."""

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "status": Entry("status", "status", "One screen of health."),
     "doctor": Entry("doctor", "doctor", "Examine the site and say how to repair what is wrong."),
     "config": Entry("config", "config", "The settings: check, show."),
+    "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
     "install": Entry("install", "install", "Make Millrace a service of this machine."),
     "uninstall": Entry("install", "uninstall", "Take the service away; the site and the ledger stay."),

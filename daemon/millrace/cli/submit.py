@@ -68,29 +68,30 @@ def submit(session: Session, /, task: str | None, words: tuple[str, ...], **opti
 
 def _check_options(task: str | None, words: tuple[str, ...], options: dict[str, Any]) -> None:
     if options["in_s"] is not None and options["at_ms"] is not None:
-        _misused("either --in or --at, not both")
+        misused("either --in or --at, not both")
     if options["lines_file"] is not None:
         _check_lines_options(words, options)
         return
     if task is None:
-        _misused("name a TASK (millrace tasks list), or give --lines")
+        misused("name a TASK (millrace tasks list), or give --lines")
     if options["key_from"] is not None:
-        _misused("--key-from goes with --lines; one job takes --key")
+        misused("--key-from goes with --lines; one job takes --key")
     if words and options["payload"] is not None:
-        _misused("either NAME=VALUE words or --payload, not both")
+        misused("either NAME=VALUE words or --payload, not both")
     if options["timeout"] is not None and not options["wait"]:
-        _misused("--timeout goes with --wait")
+        misused("--timeout goes with --wait")
 
 
 def _check_lines_options(words: tuple[str, ...], options: dict[str, Any]) -> None:
     for name in ("payload", "key", "wait", "timeout"):
         if options[name]:
-            _misused(f"--{name} is for one job, --lines for many")
+            misused(f"--{name} is for one job, --lines for many")
     if words:
-        _misused("NAME=VALUE words are for one job, --lines for many")
+        misused("NAME=VALUE words are for one job, --lines for many")
 
 
-def _misused(message: str) -> NoReturn:
+def misused(message: str) -> NoReturn:
+    """Refuse the words of the call, with a pointer to its help."""
     raise click.UsageError(message, click.get_current_context())
 
 
@@ -120,8 +121,8 @@ def _submission(
     payload = options["payload"]
     return Submission(
         task=task,
-        text=_read_payload(payload, max_body) if payload is not None else None,
-        words=_word_map(words) if payload is None else None,
+        text=read_payload(payload, max_body) if payload is not None else None,
+        words=word_map(words) if payload is None else None,
         key=options["key"],
         source=Source("cli", session.user),
         **common(session, options),
@@ -136,19 +137,20 @@ def common(session: Session, options: dict[str, Any]) -> dict[str, Any]:
     return {"client": options["client"], "queue": options["queue"], "priority": options["priority"], "due_at": due_at}
 
 
-def _word_map(words: tuple[str, ...]) -> dict[str, str]:
+def word_map(words: tuple[str, ...], what: str = "payload") -> dict[str, str]:
+    """Return NAME=VALUE words as a mapping; `what` is what they make up, for the message."""
     found: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
-            _misused(f'"{word}" is not NAME=VALUE')
+            misused(f'"{word}" is not NAME=VALUE')
         if name in found:
-            raise PayloadError([Problem(f"payload.{name}", "is given twice", "keep one of them")])
+            raise PayloadError([Problem(f"{what}.{name}", "is given twice", "keep one of them")])
         found[name] = value
     return found
 
 
-def _read_payload(told: str, max_body: int) -> str | bytes:
+def read_payload(told: str, max_body: int) -> str | bytes:
     """Return the payload's text; of a file no more than what is surely too much."""
     if told == STDIN:
         return sys.stdin.buffer.read(max_body + 1)
@@ -165,7 +167,7 @@ def open_input(name: str) -> AbstractContextManager[IO[bytes]]:
     try:
         return Path(name).open("rb")
     except OSError as error:
-        _misused(f"{name}: {error.strerror}")
+        misused(f"{name}: {error.strerror}")
 
 
 def _wait(session: Session, opened: OpenSite, job_id: str, options: dict[str, Any]) -> int:

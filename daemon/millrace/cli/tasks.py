@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
 
 _TASKS = (Column("TASK"), Column("QUEUE"), Column("WHAT IT DOES", elastic=True))
-_PARAMETERS = (Column("  PARAMETER"), Column("TYPE", elastic=True), Column("DEFAULT", elastic=True))
+_PARAMETERS = (Column("TYPE", elastic=True), Column("DEFAULT", elastic=True))
 
 
 @click.group("tasks")
@@ -34,7 +34,7 @@ def list_(session: Session, *, as_json: bool) -> None:
     \b
     Exit: 0 listed; 78 bad configuration.
     """
-    registry = _load(session)
+    registry = load_registry(session)
     found = [registry.tasks[name] for name in sorted(registry.tasks)]
     if as_json:
         echo_json([task.describe() for task in found])
@@ -58,7 +58,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
     Exit: 0 shown; 4 no such task; 78 bad configuration.
     """
     site = session.site()
-    task = _load(session, quiet=True).find(name)
+    task = load_registry(session, quiet=True).find(name)
     facts = task.describe()
     if as_json:
         echo_json(facts)
@@ -66,7 +66,8 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
         click.echo(_task_text(facts, inspect.getdoc(task.fn) or "", site.settings.defaults))
 
 
-def _load(session: Session, *, quiet: bool = False) -> Registry:
+def load_registry(session: Session, *, quiet: bool = False) -> Registry:
+    """Import the job files of the site; unless `quiet`, what did not load is named on stderr."""
     from millrace.define.load import load_jobs
 
     site = session.site()
@@ -92,21 +93,22 @@ def _task_text(facts: dict[str, Any], doc: str, defaults: DefaultsSettings) -> s
         f"  timeout   {format_duration(timeout_s)} each",
         f"  defined   {facts['file']}:{facts['line']}",
         "",
-        _parameters(facts["parameters"]),
+        parameter_table(facts["parameters"]),
         "",
         f"  millrace submit {facts['name']}" + "".join(f" {p['name']}=…" for p in facts["parameters"] if p["required"]),
     ]
     return "\n".join(lines)
 
 
-def _parameters(parameters: list[dict[str, Any]]) -> str:
+def parameter_table(parameters: list[dict[str, Any]], what: str = "parameter") -> str:
+    """Return what a task or a pipeline takes as a table; `what` is what such a thing is called."""
     if not parameters:
-        return "  It takes no parameters."
+        return f"  It takes no {what}s."
     rows = [
         (f"  {p['name']}", p["type"], "(required)" if p["required"] else one_line_json(p["default"]))
         for p in parameters
     ]
-    return table(_PARAMETERS, rows, terminal_width())
+    return table((Column(f"  {what.upper()}"), *_PARAMETERS), rows, terminal_width())
 
 
 def one_line_json(value: Any) -> str:

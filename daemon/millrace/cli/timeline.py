@@ -55,35 +55,38 @@ def _head(job: JobRow) -> str:
 
 def _facts(job: JobRow, now_ms: int) -> Iterator[str]:
     source = " ".join(filter(None, (job.source.kind, job.source.name)))
-    yield _fact("queue", f"{job.queue}, priority {job.priority}" if job.priority else job.queue)
-    yield _fact("client", job.client)
-    yield _fact("from", source)
-    yield _fact("created", _moment(job.created_at, now_ms))
+    yield fact("queue", f"{job.queue}, priority {job.priority}" if job.priority else job.queue)
+    yield fact("client", job.client)
+    yield fact("from", source)
+    yield fact("created", moment(job.created_at, now_ms))
     if job.status == Status.WAITING and job.due_at is not None:
-        yield _fact("due", _moment(job.due_at, now_ms))
+        yield fact("due", moment(job.due_at, now_ms))
     if job.finished_at is not None:
-        yield _fact("finished", _moment(job.finished_at, now_ms))
-    yield _fact("failures", f"{job.failures} of {job.max_attempts} that it may have" + _crashes(job))
+        yield fact("finished", moment(job.finished_at, now_ms))
+    yield fact("failures", f"{job.failures} of {job.max_attempts} that it may have" + _crashes(job))
     if job.key is not None:
-        yield _fact("key", job.key)
-    yield _fact("payload", _shortened(job.payload))
+        yield fact("key", job.key)
+    yield fact("payload", shortened(job.payload))
     if job.result is not None:
-        yield _fact("result", _shortened(job.result))
+        yield fact("result", shortened(job.result))
 
 
 def _crashes(job: JobRow) -> str:
     return f", {plural(job.crashes, 'crash', 'crashes')}" if job.crashes else ""
 
 
-def _fact(label: str, words: str) -> str:
+def fact(label: str, words: str) -> str:
+    """Return a line with a fact: its label, then the words."""
     return f"  {label:<{_LABEL}}{plain(words)}"
 
 
-def _moment(ms: int, now_ms: int) -> str:
+def moment(ms: int, now_ms: int) -> str:
+    """Return a moment in full, and as seen from now."""
     return f"{rfc3339(ms)} ({ago(ms, now_ms)})"
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """Return as much of a long text as a person would read."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text):,} characters; --json shows all)"
 
 

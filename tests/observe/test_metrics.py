@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from millrace.clock import SYSTEM
 from millrace.config.settings import Settings
 from millrace.define.registry import LoadProblem, Registry
-from millrace.events import AttemptEnded, AttemptStarted, ConservationBroken
+from millrace.events import AttemptEnded, AttemptStarted, ConservationBroken, RunEnded
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import JobError, JobFilter, NewJob
 from millrace.observe.conservation import ConservationCheck
@@ -39,6 +39,7 @@ CONTRACT = {
     "millrace_oldest_queued_seconds",
     "millrace_workers",
     "millrace_retries_total",
+    "millrace_runs_total",
     "millrace_dead_letters",
     "millrace_conservation_difference",
     "millrace_database_bytes",
@@ -119,6 +120,18 @@ def test_attempts_are_counted_by_their_events() -> None:
     assert found["millrace_job_duration_seconds_bucket", "0.02", "io", "add"] == 1
     assert found["millrace_queue_wait_seconds_count", "io"] == 1
     assert found["millrace_retries_total", "add"] == 1
+
+
+def test_runs_are_counted_by_what_they_came_to() -> None:
+    """An alert on failed and partial runs needs no look at the ledger."""
+    metrics = Metrics(version="1")
+    for status in ("succeeded", "partial", "succeeded"):
+        metrics(RunEnded("0199", "leads", "default", status, 1, 2.5, "c"))
+    found = scraped(metrics)
+    assert (found["millrace_runs_total", "leads", "succeeded"], found["millrace_runs_total", "leads", "partial"]) == (
+        2,
+        1,
+    )
 
 
 def test_each_job_counts_once_and_no_series_is_for_nobody(ledger: Ledger, facts: Facts) -> None:

@@ -21,7 +21,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from millrace.events import AttemptEnded, AttemptStarted
+from millrace.events import AttemptEnded, AttemptStarted, RunEnded
 from millrace.observe.scrape import LedgerCollector
 
 if TYPE_CHECKING:
@@ -65,6 +65,12 @@ class Metrics:
         retries = Counter(
             "millrace_retries", "Attempts that failed and are repeated", ("task",), registry=self.registry
         )
+        self._runs = Counter(
+            "millrace_runs",
+            "Runs of pipelines by how they ended, in this process; one that is resumed ends again",
+            ("pipeline", "status"),
+            registry=self.registry,
+        )
         # Finding a child by its labels costs more than counting: each is found once.
         self._durations: dict[tuple[str, str], Any] = {}
         self._waits: dict[str, Any] = {}
@@ -75,6 +81,7 @@ class Metrics:
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AttemptStarted: self._started,
             AttemptEnded: self._ended,
+            RunEnded: lambda event: self._runs.labels(event.pipeline, event.status).inc(),
         }
         ProcessCollector(registry=self.registry)
 

@@ -11,19 +11,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from millrace.define.results import Results
+    from millrace.define.rules import rules
     from millrace.define.task import task
     from millrace.errors import GiveUp, RetryLater
     from millrace.runner.context import context, log, settings, step
 
 __version__: Final = "0.1.0"
 
-__all__ = ["GiveUp", "RetryLater", "__version__", "context", "log", "settings", "step", "task"]
+__all__ = ["GiveUp", "Results", "RetryLater", "__version__", "context", "log", "rules", "settings", "step", "task"]
 
 _HOMES: Final = {
     "GiveUp": "millrace.errors",
+    "Results": "millrace.define.results",
     "RetryLater": "millrace.errors",
     "context": "millrace.runner.context",
     "log": "millrace.runner.context",
+    "rules": "millrace.define.rules",
     "settings": "millrace.runner.context",
     "step": "millrace.runner.context",
     "task": "millrace.define.task",

@@ -23,6 +23,7 @@ what is wrong, where, and what to do.
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
     │   └── LedgerForeign    exit 78           not a ledger, or one of another version
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
+    ├── RulesError                             a decision table is not there, or asks for what it was not told
     ├── LostClaim                              another attempt owns the job; the late result is dropped
     └── JobSignal                              raised by job code to steer its own outcome
         ├── RetryLater                         try again after a delay of the job's choosing
@@ -217,6 +218,12 @@ class ResultNotJSON(MillraceError):
     """The job has done its work, but what it returned has no JSON form; repeating it cannot help."""
 
     type = "result-not-json"
+
+
+class RulesError(MillraceError):
+    """Job code asks for a decision table that is not there, or does not tell it a fact that its rows ask for."""
+
+    type = "rules"
 
 
 class LostClaim(MillraceError):

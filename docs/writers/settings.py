@@ -14,7 +14,8 @@ from pydantic import BaseModel, BeforeValidator
 from docs.writers.words import sentence, unwrapped
 from millrace.cli.toml import toml
 from millrace.clock import format_duration
-from millrace.config.kinds import Backoff, Name, Package, Whole, Zone
+from millrace.config.kinds import Backoff, Name, Number, Package, Value, Whole, Zone
+from millrace.config.rules import RuleSettings
 from millrace.config.settings import ClientSettings, QueueSettings, Settings
 from millrace.config.sizes import format_size
 
@@ -33,6 +34,11 @@ SECTIONS: Final = {
     "clients": "`default` is always there. A submission for a client that is not here is refused.",
     "settings": "`[settings.*]`: tables of your own, for values that jobs read: text, numbers, true and false, lists, "
     "tables. In a job `settings` is this mapping, overlaid by the client's own.",
+    "rules": "Under `when`, each key is a fact and its value what that fact must be: equal to a text, a number, `true` "
+    'or `false`; compared, as `">=60"`, `">60"`, `"<=60"`, `"<60"`; within `"10..20"`, both ends included; `"!=x"`, '
+    'told and not x; `""`, empty; `"!="`, told; a list, any of its members. Numbers compare with numbers, dates '
+    'such as `"<2026-01-31"` with dates. A job asks with `rules("NAME").first(facts)` or `.total(facts)`, see '
+    "[Decide by rules](../how-to/decide-by-rules.md).",
 }
 # What config.toml, whose comments are taken, does not show.
 MORE: Final = {
@@ -49,6 +55,9 @@ MORE: Final = {
     "clients.timezone": "as `site.timezone`: nothing reads it yet",
     "clients.weight": "its share of a busy queue: 2 is twice the share of 1",
     "clients.settings": "overlays `[settings.*]`, table by table",
+    "rules.when": "what must hold, all of it; without it the row always matches",
+    "rules.then": "what the row gives: text, a number, `true` or `false`, a list, a table",
+    "rules.add": "the number that the row adds; a table has either `then` or `add` in all of its rows",
     "site.name": "for people; nothing reads it yet",
 }
 
@@ -66,6 +75,7 @@ def settings() -> Iterator[str]:
     comments = dict(_comments((ROOT / "config.toml").read_text()))
     for section, model, more in _sections():
         name = f"[{section}.NAME]" if section in ("queues", "clients") else f"[{section}]"
+        name = f"[[{section}.NAME]]" if section == "rules" else name
         yield f"## {name}\n"
         about = "" if model is None else _for_the_file(unwrapped(inspect.getdoc(model) or "").partition(": ")[2])
         yield sentence(f"{about}\n\n{more}") + "\n"
@@ -84,7 +94,9 @@ def _for_the_file(text: str) -> str:
 
 def _sections() -> Iterator[tuple[str, type[BaseModel] | None, str]]:
     for section, field in Settings.model_fields.items():
-        model: Any = {"queues": QueueSettings, "clients": ClientSettings}.get(section, field.annotation)
+        model: Any = {"queues": QueueSettings, "clients": ClientSettings, "rules": RuleSettings}.get(
+            section, field.annotation
+        )
         yield section, model if isinstance(model, type) and issubclass(model, BaseModel) else None, SECTIONS[section]
 
 
@@ -110,6 +122,7 @@ def _default(section: str, key: str, value: Any) -> str:
 def _kind(hint: Any) -> tuple[str, str]:
     """Return the words for a type, and for its bounds."""
     known = {Whole: "whole number", Name: "name", Package: "name of a folder", Zone: "time zone", Backoff: "range"}
+    known |= {Number: "number", Value: "any value"}
     for kind, words in known.items():
         if hint == kind:
             return words, ""

@@ -16,6 +16,9 @@ settings.leads.top = 1     # 8
 [[rules.segment]]          # 9
 when = { a = 1 }           # 10
 not a line of toml
+[[rules.segment]]          # 12
+[rules.segment.when]       # 13
+b = 1                      # 14
 """
 
 
@@ -28,7 +31,8 @@ def test_keys_and_tables_are_found_however_they_are_written() -> None:
     assert lines[("site", "name")] == 3
     assert lines[("queues", "io", "max_workers")] == 6
     assert lines[("clients", "acme", "settings", "leads", "top")] == 8
-    assert lines[("rules", "segment", "when")] == 10
+    assert lines[("rules", "segment", "0", "when")] == 10
+    assert lines[("rules", "segment", "1", "when", "b")] == 14
 
 
 def test_a_key_without_a_line_of_its_own_is_shown_at_the_table_around_it() -> None:
@@ -37,7 +41,10 @@ def test_a_key_without_a_line_of_its_own_is_shown_at_the_table_around_it() -> No
 
     assert line_of(["queues", "io", "workers"], lines) == 5
     assert line_of(["queues"], lines) == 5
-    assert line_of(["rules", "segment", "when", "a"], lines) == 10
+    assert line_of(["rules", "segment", 0, "when", "a"], lines) == 10
+    assert line_of(["rules", "segment", 1, "when", "a"], lines) == 13
+    assert line_of(["rules", "segment", 1, "then"], lines) == 12
+    assert line_of(["rules", "segment"], lines) == 9
     assert line_of(["clients", "acme", "settings"], lines) == 8
     assert line_of(["web", "listen"], lines) is None
 

@@ -367,3 +367,78 @@ def test_settings_do_not_change_after_loading(config: Callable[[str], Path]) -> 
     settings = load_site(config(""), {}).settings
     with pytest.raises(ValueError, match="frozen"):
         settings.defaults.retries = 7  # type: ignore[misc]  # that it is refused is the point
+
+
+RULES = """\
+[[rules.segment]]
+when = { occupation = "Student", points = ">=60" }
+then = { branch = "campus" }
+[[rules.segment]]
+then = "other"
+[[rules.points]]
+add = 35
+[[rules.points]]
+when.visits = ["0..1", ""]
+add = -2.5
+"""
+
+
+def test_decision_tables_are_plain_values_once_they_are_read(config: Callable[[str], Path]) -> None:
+    """A child process is handed them as JSON; a number stays the number that was written."""
+    settings = load_site(config(RULES), {}).settings
+
+    assert settings.rule_tables() == {
+        "segment": [
+            {"when": {"occupation": "Student", "points": ">=60"}, "then": {"branch": "campus"}},
+            {"when": {}, "then": "other"},
+        ],
+        "points": [{"when": {}, "add": 35}, {"when": {"visits": ["0..1", ""]}, "add": -2.5}],
+    }
+    assert isinstance(settings.rule_tables()["points"][0]["add"], int)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        (
+            'when = { a = ">=sixty" }\nthen = 1',
+            '2: rules.t row 1 when: a: ">=sixty" compares with no number and no date',
+        ),
+        ('when = { a = "=60" }\nthen = 1', 'a: "=60" begins with =: write "60" alone'),
+        ('when = { a = "=>60" }\nthen = 1', 'a: "=>60" begins with =>: write ">=60"'),
+        ('when = { a = "20..10" }\nthen = 1', 'a: "20..10" is a range that falls'),
+        ('when = { a = "10.." }\nthen = 1', 'a: "10.." is half a range: write both ends, such as "10..20", or ">=10"'),
+        ('when = { a = "1..2026-01-31" }\nthen = 1', "is half a range"),
+        ("when = { a = [] }\nthen = 1", "is an empty list, which nothing matches"),
+        ("when = { a = [[1]] }\nthen = 1", "has a list in a list"),
+        ("when = { a = 2026-01-31 }\nthen = 1", "a date in quotes"),
+        ("when = { a = { b = 1 } }\nthen = 1", "write text, a number, true, false or a list of them"),
+        ('when = "a"\nthen = 1', "2: rules.t row 1 when: must be a table"),
+        ("whne = { a = 1 }\nthen = 1", '2: rules.t row 1 whne: unknown key. Did you mean "when"?'),
+        ("when = { a = 1 }", "1: rules.t row 1: a row has either then (what it gives) or add"),
+        ("then = 1\nadd = 1", "a row has either then (what it gives) or add"),
+        ("then = 2026-01-31", "write dates and times in quotes"),
+        ("add = true", "2: rules.t row 1 add: must be a number, such as 10 or -2.5 (is true)"),
+        ("add = nan", "must be a number, such as 10 or -2.5"),
+        ("add = 1\n[[rules.t]]\nthen = 1", "1: rules.t: row 1 has add and row 2 has then: a table has one of them"),
+        ("add = 1\n[[rules.t]]\nadd = 1\n[[rules.t]]\nwhen.a = '<x'\nadd = 1", "6: rules.t row 3 when: a: "),
+    ],
+)
+def test_a_row_that_cannot_decide_is_named_with_its_reason(
+    config: Callable[[str], Path], row: str, reason: str
+) -> None:
+    """At the start of the daemon, and not when the first lead comes along."""
+    path = config(f"[[rules.t]]\n{row}\n")
+    told = problems(path)
+
+    assert len(told) == 1
+    assert told[0].startswith(f"{path}:")
+    assert reason in told[0]
+
+
+def test_a_table_from_the_environment_is_told_by_its_variable(config: Callable[[str], Path]) -> None:
+    """A line of the file would be searched in vain."""
+    environ = {"MILLRACE_RULES__T": '[{"when": {"a": ">x"}, "then": 1}]'}
+
+    assert problems(config(""), environ)[0].startswith("MILLRACE_RULES__T: rules.t row 1 when: a: ")
+    assert load_site(None, {"MILLRACE_RULES__T": '[{"then": 1}]'}).settings.rules["t"][0].then == 1

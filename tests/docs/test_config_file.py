@@ -26,11 +26,12 @@ def test_what_stands_in_comments_is_valid_once_it_is_uncommented(tmp_path: Path)
     assert settings.clients["acme"].weight == 2
     assert settings.for_client("acme")["leads"]["threshold"] == 70
     assert settings.for_client("default")["leads"]["threshold"] == 80
+    assert [row.then for row in settings.rules["segment"]] == ["enterprise", "ask", "welcome"]
     assert settings.for_client("default")["everyday"] == {"folder": "files", "database": "shop.db"}
 
 
 def test_the_file_speaks_of_nothing_that_is_still_to_come() -> None:
     """A newcomer who reads of schedules looks for them."""
-    sections = set(re.findall(r"(?m)^(?:# )?\[([a-z]+)", TEXT))
+    sections = set(re.findall(r"(?m)^(?:# )?\[\[?([a-z]+)", TEXT))
     assert sections == set(Settings.model_fields)
-    assert not re.search(r"schedule|pipeline|webhook|alert|backup|secret|dashboard", TEXT)
+    assert not re.search(r"schedule|webhook|alert|backup|secret|dashboard", TEXT)

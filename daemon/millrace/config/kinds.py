@@ -28,6 +28,15 @@ def _whole(value: object) -> object:
 Whole = Annotated[int, BeforeValidator(_whole)]
 
 
+def _number(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("must be a number, such as 10 or -2.5")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_number)]
+
+
 def duration(at_least_s: float, at_most_s: float) -> BeforeValidator:
     """Return the check of a duration between two bounds, both in seconds; config.toml has it as text such as "5m"."""
 
@@ -120,3 +129,4 @@ def _plain(value: Any, path: str = "") -> Any:
 
 # What jobs may read: text, numbers, true and false, lists, tables.
 Values = Annotated[dict[str, Any], AfterValidator(_plain)]
+Value = Annotated[Any, AfterValidator(_plain)]  # one of these

@@ -13,7 +13,7 @@ from pydantic_settings import SettingsError as NoJSONError
 from millrace.config.find import NESTED, PREFIX, Places, places_of, read_document
 from millrace.config.lines import key_lines, line_of
 from millrace.config.settings import Settings, overlaid
-from millrace.config.wording import problem_of, section_of, unknown_section
+from millrace.config.wording import path_words, problem_of, section_of, unknown_section
 from millrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -86,11 +86,14 @@ class _Where:
 
     def tell(self, problem: ErrorDetails) -> str:
         path = [part for part in problem["loc"] if part != "[key]"]
-        return f"{self.place(path)}{'.'.join(map(str, path))}: {problem_of(problem)}"
+        return f"{self.place(path)}{path_words(path)}: {problem_of(problem)}"
 
     def place(self, path: Sequence[object]) -> str:
         node: Any = self.over
-        for part in path:
+        for number, part in enumerate(path):
+            if isinstance(node, list):  # a variable brings a list as a whole
+                path = path[:number]
+                break
             node = node.get(part) if isinstance(node, dict) else None
         if node is not None and not isinstance(node, dict):
             return f"{_variable(path)}: "

@@ -23,6 +23,7 @@ from millrace.config.find import (
     ledger_path,
 )
 from millrace.config.kinds import Backoff, Name, Package, Text, Values, Whole, Zone, duration, size
+from millrace.config.rules import RuleTable
 from millrace.config.sizes import parse_size
 
 DEFAULT: Final = "default"  # the queue and the client that are always there
@@ -160,6 +161,7 @@ class Settings(BaseSettings):
     queues: dict[Name, QueueSettings] = Field(default_factory=dict)
     clients: dict[Name, ClientSettings] = Field(default_factory=dict)
     settings: Values = Field(default_factory=dict)
+    rules: dict[Name, RuleTable] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -181,6 +183,13 @@ class Settings(BaseSettings):
     def client_names(self) -> frozenset[str]:
         """Return the clients that work may be submitted for; `default` is always one."""
         return frozenset({DEFAULT, *self.clients})
+
+    def rule_tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Return `[[rules.*]]` as plain JSON values: what `define.rules` reads, and a child process is handed."""
+        return {
+            name: [row.model_dump(exclude_none=True) for row in rows]  # a row without `when` gets an empty one
+            for name, rows in self.rules.items()
+        }
 
     def for_client(self, client: str) -> dict[str, Any]:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args, get_origin
 
 from pydantic import BaseModel
 
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 # Sections of the contract that a later version brings: "did you mean" would send their author the wrong way.
-LATER: Final = frozenset(
-    {"services", "schedules", "watches", "webhooks", "rules", "alerts", "retention", "backup", "engine"}
-)
+LATER: Final = frozenset({"services", "schedules", "watches", "webhooks", "alerts", "retention", "backup", "engine"})
 _REASONS: Final = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
@@ -35,6 +33,8 @@ _REASONS: Final = {
     "model_type": "must be a table, written [{table}]",
     "model_attributes_type": "must be a table, written [{table}]",
     "dict_type": "must be a table, written [{table}]",
+    "list_type": "must be rows, each written under its own [[{table}]]",
+    "too_short": "must not be empty",
     "too_big": "is too large",
 }
 _WITHHELD: Final = frozenset({"url"})  # may carry a password
@@ -53,6 +53,17 @@ def problem_of(problem: ErrorDetails) -> str:
         return f"{facts['error']}{_found(path, problem['input'])}"
     reason = _REASONS.get(problem["type"], problem["msg"])
     return f"{reason.format(**facts)}{_found(path, problem['input'])}"
+
+
+def path_words(path: Sequence[object]) -> str:
+    """Return a path as config.toml has it; rows of a table are counted from 1: `rules.segment row 2 when.points`."""
+    words = ""
+    for part in path:
+        if isinstance(part, int):
+            words += f" row {part + 1} "
+        else:
+            words += f"{'.' if words and not words.endswith(' ') else ''}{part}"
+    return words.strip()
 
 
 def unknown_section(variable: str) -> str:
@@ -99,5 +110,13 @@ def _model(path: Sequence[object]) -> type[BaseModel] | None:
             field = node.model_fields.get(str(part))
             node = field.annotation if field else None
         else:
-            node = get_args(node)[1] if get_origin(node) is dict else None
+            node = _inside(node)
     return node if isinstance(node, type) and issubclass(node, BaseModel) else None
+
+
+def _inside(node: Any) -> Any:
+    """Return what the members of a dict or a list are."""
+    origin, parts = get_origin(node), get_args(node)
+    if origin is Annotated:
+        return _inside(parts[0])
+    return parts[1] if origin is dict else parts[0] if origin is list else None

@@ -1,0 +1,89 @@
+"""
+`Results[T]`: what a stage came to for all records, as the parameter of a `collect`. It is read in pieces while it is
+gone through, so that a million records need no more memory than a few hundred.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
+
+Piece = list[tuple[int, str]]  # numbers of records, rising, and their values as JSON text
+Fetch = Callable[[int, int], Piece]  # (after this number, at most so many) → the next piece; empty: there are no more
+
+PIECE: Final = 500
+
+
+class Results(Generic[T]):
+    """
+    The values of one stage, in the order of the records; it can be gone through more than once.
+
+    Args:
+        fetch: Returns the next values after the record of a number, at most so many.
+        count: How many there are.
+        dead: Records of which the stage has none, because it or what it needed failed for good.
+        skipped: Records for which the stage was skipped, as its branch was not taken.
+        of: The type of a value; None gives what JSON has.
+    """
+
+    def __init__(self, fetch: Fetch, count: int, *, dead: int = 0, skipped: int = 0, of: Any = None) -> None:
+        self.dead = dead
+        self.skipped = skipped
+        self._fetch = fetch
+        self._count = count
+        self._read = _reader(of)
+
+    @classmethod
+    def of(cls, values: Iterable[T], *, dead: int = 0, skipped: int = 0) -> Results[T]:
+        """Return results made of these values, so that a stage that collects can be tested by calling it."""
+        return _Given(values, dead=dead, skipped=skipped)
+
+    def __iter__(self) -> Iterator[T]:
+        return (value for _, value in self.records())
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    def __repr__(self) -> str:
+        return f"<results: {self._count}, {self.dead} dead, {self.skipped} skipped>"
+
+    def records(self) -> Iterator[tuple[int, T]]:
+        """
+        Yield the number of each record, from 1 in the order of the source, and its value.
+
+        Raises: ValueError, if a value does not fit the type, as after a change of the job's code.
+        """
+        after = 0
+        while piece := self._fetch(after, PIECE):
+            for number, text in piece:
+                yield number, self._read(text)
+            after = piece[-1][0]
+
+
+class _Given(Results[T]):
+    """Values that are there: handed on as they are."""
+
+    def __init__(self, values: Iterable[T], *, dead: int, skipped: int) -> None:
+        self._values = list(values)
+        super().__init__(lambda _after, _limit: [], len(self._values), dead=dead, skipped=skipped)
+
+    def records(self) -> Iterator[tuple[int, T]]:
+        return iter(enumerate(self._values, 1))
+
+
+def _reader(of: Any) -> Callable[[str], Any]:
+    if of is None or of is Any:
+        return json.loads
+    from pydantic import TypeAdapter
+
+    adapter: TypeAdapter[Any] = TypeAdapter(of)
+    return lambda text: adapter.validate_json(text, strict=True)

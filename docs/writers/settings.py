@@ -16,6 +16,7 @@ from millrace.cli.toml import toml
 from millrace.clock import format_duration
 from millrace.config.kinds import Backoff, Name, Number, Package, Value, Whole, Zone
 from millrace.config.rules import RuleSettings
+from millrace.config.schedules import ScheduleSettings
 from millrace.config.settings import ClientSettings, QueueSettings, Settings
 from millrace.config.sizes import format_size
 
@@ -39,10 +40,17 @@ SECTIONS: Final = {
     'told and not x; `""`, empty; `"!="`, told; a list, any of its members. Numbers compare with numbers, dates '
     'such as `"<2026-01-31"` with dates. A job asks with `rules("NAME").first(facts)` or `.total(facts)`, see '
     "[Decide by rules](../how-to/decide-by-rules.md).",
+    "schedules": "`cron` means what Debian's cron means: five fields, 0 and 7 are Sunday, names, `L` for the last day "
+    "of a month, `1#2` for the second Monday, `5L` for the last Friday; or `@hourly`, `@daily`, "
+    "`@weekly`, `@monthly`, `@yearly`. A time of day that a clock change leaves out runs right after the "
+    "gap, one that comes twice runs once; a line whose minute or hour begins with `*` follows the clock "
+    "as it goes, so hourly stays hourly. `every` is counted in real time from Monday 2001-01-01 00:00 in "
+    "the zone. What is up to a minute late was delayed and not missed: it runs under each `catch_up`. A "
+    "schedule that was changed makes up for nothing from before the change.",
 }
 # What config.toml, whose comments are taken, does not show.
 MORE: Final = {
-    "site.timezone": "of schedules, which are still to come: nothing reads it yet",
+    "site.timezone": "of schedules that name none, and whose client has none",
     "site.state": "the folder that the daemon writes to, from the folder of config.toml on",
     "web.listen": "host and port; for others than this machine, put a proxy with TLS in front",
     "database.synchronous": "what a commit withstands, see above",
@@ -52,9 +60,23 @@ MORE: Final = {
     "queues.kind": "`process`: can be killed, uses all cores; `thread`: many short calls to other systems",
     "queues.workers": "jobs that run at once, without a backlog",
     "clients.name": "for people; nothing reads it yet",
-    "clients.timezone": "as `site.timezone`: nothing reads it yet",
+    "clients.timezone": "of its schedules, in place of `site.timezone`",
     "clients.weight": "its share of a busy queue: 2 is twice the share of 1",
     "clients.settings": "overlays `[settings.*]`, table by table",
+    "schedules.pipeline": "what to run, in place of `task`",
+    "schedules.inputs": "what the pipeline is given",
+    "schedules.payload": "what the task is given",
+    "schedules.every": "a pace, in place of `cron`",
+    "schedules.at": "one time, in place of `cron`: a wall time of the zone, or a moment with an offset",
+    "schedules.timezone": "of this schedule; without it that of the client, or the site's",
+    "schedules.catch_up": "what to make up for after a time without the daemon: nothing, the latest, or all",
+    "schedules.catch_up_window": "how far back `catch_up` reaches; a day covers a night's outage, and what is older is "
+    "seldom wanted unasked",
+    "schedules.overlap": "while the run before is not over: do not run, wait for it, or run beside it",
+    "schedules.done_by": "until when the work should be done: a time of day, or a duration after the due time",
+    "schedules.jitter": "each run is put off by a part of this, the same for a due time in every daemon",
+    "schedules.clients": 'for whom it runs, each on its own; `["*"]` is every client of this file',
+    "schedules.enabled": "`false` stops it; what was due is noted as skipped",
     "rules.when": "what must hold, all of it; without it the row always matches",
     "rules.then": "what the row gives: text, a number, `true` or `false`, a list, a table",
     "rules.add": "the number that the row adds; a table has either `then` or `add` in all of its rows",
@@ -74,7 +96,7 @@ def settings() -> Iterator[str]:
     yield "A change holds from the next start of the daemon on.\n"
     comments = dict(_comments((ROOT / "config.toml").read_text()))
     for section, model, more in _sections():
-        name = f"[{section}.NAME]" if section in ("queues", "clients") else f"[{section}]"
+        name = f"[{section}.NAME]" if section in ("queues", "clients", "schedules") else f"[{section}]"
         name = f"[[{section}.NAME]]" if section == "rules" else name
         yield f"## {name}\n"
         about = "" if model is None else _for_the_file(unwrapped(inspect.getdoc(model) or "").partition(": ")[2])
@@ -92,11 +114,17 @@ def _for_the_file(text: str) -> str:
     return re.sub(r",? in (?:bytes|seconds)\b| All in seconds;[^.]*\.", "", text)
 
 
+_MODELS: Final[dict[str, type[BaseModel]]] = {
+    "queues": QueueSettings,
+    "clients": ClientSettings,
+    "rules": RuleSettings,
+    "schedules": ScheduleSettings,
+}
+
+
 def _sections() -> Iterator[tuple[str, type[BaseModel] | None, str]]:
     for section, field in Settings.model_fields.items():
-        model: Any = {"queues": QueueSettings, "clients": ClientSettings, "rules": RuleSettings}.get(
-            section, field.annotation
-        )
+        model: Any = _MODELS.get(section, field.annotation)
         yield section, model if isinstance(model, type) and issubclass(model, BaseModel) else None, SECTIONS[section]
 
 
@@ -133,7 +161,14 @@ def _kind(hint: Any) -> tuple[str, str]:
         return " or ".join(f"`{part}`" for part in parts), ""
     if origin is Annotated:
         return _annotated(parts)
-    return {str: "text", int: "whole number", float: "number", dict: "table"}.get(origin or hint, str(hint)), ""
+    return {
+        str: "text",
+        bool: "true or false",
+        tuple: "list of text",
+        int: "whole number",
+        float: "number",
+        dict: "table",
+    }.get(origin or hint, str(hint)), ""
 
 
 def _annotated(parts: tuple[Any, ...]) -> tuple[str, str]:

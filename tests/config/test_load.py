@@ -123,8 +123,8 @@ def test_every_key_is_read(config: Callable[[str], Path]) -> None:
         ("[web]\nzzz = 1\n", "config.toml:2: web.zzz: unknown key. Known: listen, max_body."),
         ("[clients.a]\nwait = 1\n", 'config.toml:2: clients.a.wait: unknown key. Did you mean "weight"?'),
         (
-            "[schedules.x]\ncron = ''\n",
-            "config.toml:1: schedules: [schedules] is not in this version yet; take the section out",
+            "[watches.x]\npath = ''\n",
+            "config.toml:1: watches: [watches] is not in this version yet; take the section out",
         ),
         ("web = 3\n", "config.toml:1: web: must be a table, written [web] (is 3)"),
         ("queues = []\n", "config.toml:1: queues: must be a table, written [queues]"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from millrace.config.load import load_site
 from millrace.config.settings import Settings
+from millrace.triggers.schedule import schedules_of
 from tests.docs.console import ROOT
 
 if TYPE_CHECKING:
@@ -27,11 +28,12 @@ def test_what_stands_in_comments_is_valid_once_it_is_uncommented(tmp_path: Path)
     assert settings.for_client("acme")["leads"]["threshold"] == 70
     assert settings.for_client("default")["leads"]["threshold"] == 80
     assert [row.then for row in settings.rules["segment"]] == ["enterprise", "ask", "welcome"]
+    assert schedules_of(settings)["cleanup"].timing.zone == "Europe/London"
     assert settings.for_client("default")["everyday"] == {"folder": "files", "database": "shop.db"}
 
 
 def test_the_file_speaks_of_nothing_that_is_still_to_come() -> None:
-    """A newcomer who reads of schedules looks for them."""
+    """A newcomer who reads of webhooks looks for them."""
     sections = set(re.findall(r"(?m)^(?:# )?\[\[?([a-z]+)", TEXT))
     assert sections == set(Settings.model_fields)
-    assert not re.search(r"schedule|webhook|alert|backup|secret|dashboard", TEXT)
+    assert not re.search(r"webhook|alert|backup|secret|dashboard", TEXT)

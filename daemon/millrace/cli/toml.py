@@ -19,8 +19,10 @@ _BARE: Final = re.compile(r"[A-Za-z0-9_-]+")
 _DURATIONS: Final = frozenset(
     {(section, key) for section in ("defaults",) for key in ("timeout", "grace", "drain", "child_idle")}
     | {("queues", "max_wait")}
+    | {("schedules", key) for key in ("every", "catch_up_window", "jitter")}
 )
 _RANGES: Final = frozenset({("defaults", "backoff")})
+_DEEPEST: Final = 3  # section, name, key
 _SIZES: Final = frozenset({("web", "max_body"), ("queues", "memory")})
 
 
@@ -70,7 +72,7 @@ def _key(key: str) -> str:
 
 
 def _value(path: Path, value: Any) -> str:
-    place = (path[0], path[-1])
+    place = (path[0], path[-1]) if len(path) <= _DEEPEST else ()  # deeper are the site's own: a schedule's payload
     if place in _RANGES:
         return json.dumps("..".join(map(_duration, value)))
     if place in _DURATIONS:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from millrace.config.address import parse_listen
@@ -24,6 +24,7 @@ from millrace.config.find import (
 )
 from millrace.config.kinds import Backoff, Name, Package, Text, Values, Whole, Zone, duration, size
 from millrace.config.rules import RuleTable
+from millrace.config.schedules import ScheduleSettings, check_clients
 from millrace.config.sizes import parse_size
 
 DEFAULT: Final = "default"  # the queue and the client that are always there
@@ -162,6 +163,7 @@ class Settings(BaseSettings):
     clients: dict[Name, ClientSettings] = Field(default_factory=dict)
     settings: Values = Field(default_factory=dict)
     rules: dict[Name, RuleTable] = Field(default_factory=dict)
+    schedules: dict[Name, ScheduleSettings] = Field(default_factory=dict)
 
     @classmethod
     def settings_customise_sources(
@@ -179,6 +181,15 @@ class Settings(BaseSettings):
     @classmethod
     def _default_is_there(cls, value: dict[str, QueueSettings]) -> dict[str, QueueSettings]:
         return value if DEFAULT in value else {DEFAULT: QueueSettings(), **value}
+
+    @field_validator("schedules", mode="after")
+    @classmethod
+    def _clients_are_there(
+        cls, value: dict[str, ScheduleSettings], info: ValidationInfo
+    ) -> dict[str, ScheduleSettings]:
+        if "clients" in info.data:  # else something is wrong with them, and is told there
+            check_clients(value, frozenset({DEFAULT, *info.data["clients"]}))
+        return value
 
     def client_names(self) -> frozenset[str]:
         """Return the clients that work may be submitted for; `default` is always one."""

@@ -7,7 +7,7 @@ from millrace.ledger.plan import Gate, Plan, PlanStage
 PLAN = Plan(
     "leads",
     (
-        PlanStage("lead", "leads.lead", "default", kind="fanout"),
+        PlanStage("lead", "leads.lead", "default", kind="fanout", inputs=("path",)),
         PlanStage("kind", "leads.kind", "cpu", 4, "route", "lead", (("lead", True),), None, ("lead",)),
         PlanStage(
             "mail", "leads.mail", "io", 1, "stage", "lead", (), Gate("kind", ("a", "b"), otherwise=True), ("kind",)

@@ -45,6 +45,7 @@ class PlanStage(NamedTuple):
         waits: The stages that must be settled before it runs: needs, the gate's route, and for a fan-out what its
             record stages need of run scope.
         after_collect: Whether it hangs on a collect, so that it runs once in each edition.
+        inputs: The inputs of the run that its parameters name: who looks at its job is shown no others.
     """
 
     name: str
@@ -57,6 +58,7 @@ class PlanStage(NamedTuple):
     gate: Gate | None = None
     waits: tuple[str, ...] = ()
     after_collect: bool = False
+    inputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,8 @@ class Plan:
 
 
 def _stage(row: list[Any]) -> PlanStage:
-    name, task, queue, max_attempts, kind, fanout, needs, gate, waits, after_collect = row
+    name, task, queue, max_attempts, kind, fanout, needs, gate, waits, after_collect, inputs = row
     return PlanStage(
         name, task, queue, max_attempts, kind, fanout, tuple((need, required) for need, required in needs),
-        Gate(gate[0], tuple(gate[1]), gate[2]) if gate else None, tuple(waits), after_collect,
+        Gate(gate[0], tuple(gate[1]), gate[2]) if gate else None, tuple(waits), after_collect, tuple(inputs),
     )  # fmt: skip

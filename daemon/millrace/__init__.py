@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from millrace.define.pipeline import Pipeline
     from millrace.define.results import Results
     from millrace.define.rules import rules
     from millrace.define.task import task
@@ -19,10 +20,23 @@ if TYPE_CHECKING:
 
 __version__: Final = "0.1.0"
 
-__all__ = ["GiveUp", "Results", "RetryLater", "__version__", "context", "log", "rules", "settings", "step", "task"]
+__all__ = [
+    "GiveUp",
+    "Pipeline",
+    "Results",
+    "RetryLater",
+    "__version__",
+    "context",
+    "log",
+    "rules",
+    "settings",
+    "step",
+    "task",
+]
 
 _HOMES: Final = {
     "GiveUp": "millrace.errors",
+    "Pipeline": "millrace.define.pipeline",
     "Results": "millrace.define.results",
     "RetryLater": "millrace.errors",
     "context": "millrace.runner.context",

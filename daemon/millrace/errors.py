@@ -5,6 +5,7 @@ what is wrong, where, and what to do.
 
     MillraceError            exit 1   HTTP 500
     ├── SettingsError        exit 78           config.toml is wrong; names the key and suggests one
+    ├── PipelineFlawed       exit 78           a pipeline's stages do not fit together; one flaw for each mistake
     ├── NotFound             exit 4   HTTP 404 no such job, run, task, queue …
     │   └── UnknownTask      exit 4   HTTP 422 a submission names a task, queue or client that is not there
     ├── WrongStatus          exit 5   HTTP 409 the move is not in the table for the job's status
@@ -28,6 +29,9 @@ what is wrong, where, and what to do.
     └── JobSignal                              raised by job code to steer its own outcome
         ├── RetryLater                         try again after a delay of the job's choosing
         ├── GiveUp                             not worth another attempt: to the dead letters
+        │   ├── BadItem                        an item of a fan-out that does not fit its type
+        │   ├── RouteLabel                     a route returned something else than a label
+        │   └── SourceChanged                  a fan-out goes on, but its source is not what it was
         └── Parked                             wait without cost: an open breaker, a limit, a doubt
 """
 
@@ -54,6 +58,29 @@ class SettingsError(MillraceError):
 
     exit_code = 78
     type = "settings"
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One thing that is wrong with a pipeline: where it is written, why, and what would be right."""
+
+    file: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+class PipelineFlawed(MillraceError):
+    """The stages of a pipeline do not make a graph that can run; `flaws` holds one entry per mistake."""
+
+    exit_code = 78
+    type = "pipeline-flawed"
+
+    def __init__(self, flaws: Iterable[Flaw]) -> None:
+        self.flaws = tuple(flaws)
+        super().__init__("; ".join(map(str, self.flaws)))
 
 
 class NotFound(MillraceError):
@@ -255,6 +282,18 @@ class GiveUp(JobSignal):
 
     def __init__(self, reason: str = "gave up") -> None:
         super().__init__(reason)
+
+
+class BadItem(GiveUp):
+    """An item of a fan-out does not fit its type: one dead record, the others go on."""
+
+
+class RouteLabel(GiveUp):
+    """A route returned something else than the label of a branch."""
+
+
+class SourceChanged(GiveUp):
+    """A fan-out that goes on after a crash, or a pause, finds other items than those that it handed on before."""
 
 
 class Parked(JobSignal):

@@ -1,5 +1,5 @@
 """
-Import a site's job files, each with its errors caught, and gather their tasks.
+Import a site's job files, each with its errors caught, and gather their tasks and pipelines.
 
 A job file is code of the site: importing it may raise anything, print, or call `sys.exit`. What goes wrong in one file
 is a `LoadProblem` that names the line, and the others load.
@@ -17,7 +17,10 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from millrace.define.pipeline import Pipeline
 from millrace.define.registry import LoadProblem, Registry
+from millrace.define.site import Surroundings, pipeline_flaws
+from millrace.define.stage import Stage
 from millrace.define.task import Task
 from millrace.errors import did_you_mean
 
@@ -131,13 +134,33 @@ def _gather(modules: list[ModuleType], root: Path, queues: Collection[str], prob
         registry.problems += [LoadProblem(_file(found, root), found.line, flaw, name) for found, flaw in flaws]
         if not flaws:
             registry.tasks[name] = claimants[0]
+    places = {name: f"{_file(found[0], root)}:{found[0].line}" for name, found in named.items()}
+    _gather_pipelines(registry, _pipelines_in(modules), Surroundings(queues, places, root))
     return registry
 
 
+def _gather_pipelines(registry: Registry, found: list[Pipeline], around: Surroundings) -> None:
+    for pipeline in found:
+        flaws = pipeline_flaws(pipeline, found, around)
+        registry.problems += [
+            LoadProblem(_seen_from(around.root, Path(flaw.file)), flaw.line, flaw.reason, pipeline=pipeline.name)
+            for flaw in flaws
+        ]
+        if not flaws:
+            registry.pipelines[pipeline.name] = pipeline
+
+
 def _tasks_in(modules: list[ModuleType]) -> list[Task[..., Any]]:
-    """Return each task once, however many files import it from another."""
+    """Return each task once, however many files import it from another. Stages come with their pipelines."""
     found = {id(value): value for module in modules for value in vars(module).values() if isinstance(value, Task)}
-    return list(found.values())
+    return [one for one in found.values() if not isinstance(one, Stage)]
+
+
+def _pipelines_in(modules: list[ModuleType]) -> list[Pipeline]:
+    """Return each pipeline once; one that was made in a function is found through its stages."""
+    values = [value for module in modules for value in vars(module).values()]
+    found = [value.pipeline if isinstance(value, Stage) else value for value in values]
+    return list({id(one): one for one in found if isinstance(one, Pipeline)}.values())
 
 
 def _flaw(found: Task[..., Any], claimants: list[Task[..., Any]], root: Path, queues: Collection[str]) -> str | None:

@@ -29,16 +29,22 @@ _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 class Shape:
     """
-    What a payload of one task must look like.
+    What the payload of a task, or the inputs of a pipeline, must look like.
 
     Args:
-        task: The task's name, for messages.
+        owner: Whose payload it is, for messages: "task report"; a bare name is a task's.
         parameters: The function's parameters.
+        closed: Whether fields that a model inside does not know are refused, unless it says otherwise itself: right
+            for what people write. What another stage made may be more than what this one asks for, such as a subclass.
+        where: What problems call the payload as a whole.
     Raises: TypeError that names the parameter, if a type cannot be checked or has no JSON form.
     """
 
-    def __init__(self, task: str, parameters: Sequence[Parameter]) -> None:
-        self._task = task
+    def __init__(
+        self, owner: str, parameters: Sequence[Parameter], *, closed: bool = True, where: str = "payload"
+    ) -> None:
+        self._owner = owner if " " in owner else f"task {owner}"
+        self._where = where
         self._parameters = {parameter.name: parameter for parameter in parameters}
         try:
             adapter = TypeAdapter(_typed_dict(parameters))
@@ -47,7 +53,7 @@ class Shape:
             raise TypeError(_unfit(parameters, error)) from error
         self._add_defaults()
         self._validate = adapter.validator.validate_json
-        self._extra: Any = None if _takes_extra(adapter.core_schema) else "forbid"
+        self._extra: Any = None if not closed or _takes_extra(adapter.core_schema) else "forbid"
 
     def arguments(self, text: str) -> dict[str, Any]:
         """
@@ -60,10 +66,10 @@ class Shape:
         try:
             arguments: dict[str, Any] = self._validate(text, strict=True, extra=self._extra)
         except ValidationError as error:
-            raise PayloadError(problems_of(error, self.schema, self._task)) from None
+            raise PayloadError(problems_of(error, self.schema, self._owner, self._where)) from None
         except Exception as error:  # a validator of the site's own; its bug must not become the caller's 500
-            reason = f"could not be checked by task {self._task}: {type(error).__name__}: {error}"
-            raise PayloadError([Problem("payload", reason)]) from error
+            reason = f"could not be checked by {self._owner}: {type(error).__name__}: {error}"
+            raise PayloadError([Problem(self._where, reason)]) from error
         return arguments
 
     def from_words(self, words: Mapping[str, str]) -> dict[str, Any]:

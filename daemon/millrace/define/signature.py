@@ -28,22 +28,36 @@ class Parameter:
     default: Any = None
 
 
-def read_parameters(fn: Callable[..., Any]) -> tuple[Parameter, ...]:
+def read_parameters(fn: Callable[..., Any], *, may_yield: bool = False) -> tuple[Parameter, ...]:
     """
     Return what a task takes.
 
+    Args:
+        may_yield: Whether it may be a generator, as a stage that fans out is.
     Raises: TypeError that names the parameter, if the function cannot be called with a JSON object.
     """
-    _refuse_kind(fn)
+    _refuse_kind(fn, may_yield=may_yield)
     names = inspect.unwrap(fn).__globals__
     return tuple(_read(parameter, names) for parameter in inspect.signature(fn).parameters.values())
 
 
-def _refuse_kind(fn: Callable[..., Any]) -> None:
+def read_returns(fn: Callable[..., Any]) -> Any:
+    """
+    Return the type of what a function returns; Any when it says nothing.
+
+    Raises: TypeError, if what it says is no type.
+    """
+    annotation = inspect.signature(fn).return_annotation
+    if annotation is inspect.Signature.empty:
+        return Any
+    return _resolved("return", annotation, inspect.unwrap(fn).__globals__)
+
+
+def _refuse_kind(fn: Callable[..., Any], *, may_yield: bool) -> None:
     plain = inspect.unwrap(fn)
     if inspect.iscoroutinefunction(plain) or inspect.isasyncgenfunction(plain):
         raise TypeError("is an async function, which the engine does not run: write it as a plain def")
-    if inspect.isgeneratorfunction(plain):
+    if inspect.isgeneratorfunction(plain) and not may_yield:
         raise TypeError("yields, but a task returns one result: return a list")
 
 
@@ -63,10 +77,11 @@ def _read(parameter: inspect.Parameter, names: dict[str, Any]) -> Parameter:
 def _resolved(name: str, annotation: Any, names: dict[str, Any]) -> Any:
     """Evaluate an annotation that is text, as all are under `from __future__ import annotations`."""
     holder = SimpleNamespace(__annotations__={name: annotation})
+    what = "the return value" if name == "return" else f"parameter {name}"
     try:
         return typing.get_type_hints(holder, globalns=names, include_extras=True)[name]
     except NameError as error:
-        reason = f"parameter {name}: its type {annotation} needs {error.name}, which is not there when the file runs"
+        reason = f"{what}: its type {annotation} needs {error.name}, which is not there when the file runs"
         raise TypeError(f"{reason}: import it, and not under `if TYPE_CHECKING`") from None
     except Exception as error:
-        raise TypeError(f"parameter {name}: {annotation!r} is no type: {error}") from error
+        raise TypeError(f"{what}: {annotation!r} is no type: {error}") from error

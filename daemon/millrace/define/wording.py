@@ -37,29 +37,30 @@ class _Spot:
     holder: Schema
 
 
-def problems_of(error: ValidationError, schema: Schema, task: str) -> list[Problem]:
+def problems_of(error: ValidationError, schema: Schema, owner: str, where: str = "payload") -> list[Problem]:
     """
     Return one problem for each field that does not fit.
 
     Args:
         error: What pydantic raised.
         schema: The JSON schema of the payload, for the words of a suggestion.
-        task: The task's name.
+        owner: Whose payload it is, such as "task report".
+        where: What the problems call the outermost value.
     """
     found: dict[str, Problem] = {}
     for detail in error.errors(include_url=False, include_context=False):
-        spot = _walk(detail["loc"], schema)
+        spot = _walk(detail["loc"], schema, where)
         if spot.path in found:  # pydantic tells of each member of a union; all of them together are the type
             reason = f"must be {sentence_words(spot.wanted, schema)}, got {shown(detail['input'])}"
             found[spot.path] = Problem(spot.path, reason)
         else:
-            found[spot.path] = _problem(detail, spot, schema, task)
+            found[spot.path] = _problem(detail, spot, schema, owner)
     return list(found.values())
 
 
-def _problem(detail: ErrorDetails, spot: _Spot, root: Schema, task: str) -> Problem:
+def _problem(detail: ErrorDetails, spot: _Spot, root: Schema, owner: str) -> Problem:
     if detail["type"] in _EXTRA:
-        holder = f"task {task}" if spot.holder is root else str(spot.holder.get("title", "this object"))
+        holder = owner if spot.holder is root else str(spot.holder.get("title", "this object"))
         hint = did_you_mean(str(detail["loc"][-1]), spot.holder.get("properties", ())).strip()
         return Problem(spot.path, f"is no field of {holder}", hint or None)
     if detail["type"] in _MISSING:
@@ -107,9 +108,9 @@ def _wanted(node: Schema, root: Schema) -> str | None:
     return f"wanted: {type_words(node, root, examples=True)}" if node else None
 
 
-def _walk(loc: tuple[int | str, ...], root: Schema) -> _Spot:
+def _walk(loc: tuple[int | str, ...], root: Schema, where: str) -> _Spot:
     """Follow pydantic's location through the schema."""
-    path, node, parent = "payload", root, root
+    path, node, parent = where, root, root
     for step in loc:
         here = resolved(node, root)
         if "anyOf" in here or "oneOf" in here:

@@ -6,9 +6,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import SYSTEM, Clock
-from millrace.errors import LedgerError, MillraceError, Overloaded, PayloadError, Problem, UnknownTask, did_you_mean
+from millrace.errors import LedgerError, MillraceError, Overloaded, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
+from millrace.queue.bounds import COMMIT_S, check_bounds
+from millrace.queue.runs import RunStarter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,17 +22,15 @@ if TYPE_CHECKING:
     from millrace.ledger.accept import Accepted
     from millrace.ledger.moves import Moves
     from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import NewRun, Started
     from millrace.ledger.ticket import Ticket
+    from millrace.queue.runs import RunSubmission
 
 CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
-MAX_PRIORITY: Final = 1_000_000
-MAX_KEY: Final = 255
 FULL_RETRY_S: Final = 5.0
 # With this much room nobody can fill a queue between two looks, so that most submissions need none.
 PLENTY: Final = 50_000
 ROOM_S: Final = 0.05
-COMMIT_S: Final = 30.0  # how long a caller waits for a lock that another process keeps
-LATEST_MS: Final = 253_402_300_799_999  # the last millisecond of the year 9999: later ones have no text form
 
 
 class Submission(NamedTuple):
@@ -79,6 +79,12 @@ class Submitter:
         self._clock = clock
         self._rooms: dict[str, tuple[float, int]] = {}
 
+    def apply(self, settings: Settings) -> None:
+        """Check by these settings from now on."""
+        self._clients = settings.client_names()
+        self._settings = settings
+        self._rooms.clear()
+
     def submit(self, wanted: Submission) -> Accepted:
         """
         Check a submission, write it, and return once it is on disk.
@@ -91,8 +97,9 @@ class Submitter:
         """Check a submission and hand it to the writer; the ticket carries one `Accepted`."""
         try:
             job = self.prepare(wanted)
-            if self._room(job.queue) < 1:
-                raise self._overloaded(job.queue)
+            full = self.full(job.queue)
+            if full is not None:
+                raise full
         except MillraceError as error:
             self._emit(SubmitRefused(wanted.task, error.type, str(error)))
             raise
@@ -139,7 +146,7 @@ class Submitter:
 
         Raises: UnknownTask (also for a queue or client), PayloadError, TooLarge.
         """
-        task = self._registry.find(wanted.task)
+        task = self._registry.task(wanted.task)
         queue = wanted.queue or task.policy.queue
         client = wanted.client or DEFAULT_CLIENT
         if queue not in self._settings.queues:
@@ -149,7 +156,7 @@ class Submitter:
             raise UnknownTask(
                 f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client"
             )
-        _check_bounds(wanted)
+        check_bounds(wanted.priority, wanted.key, wanted.correlation_id, wanted.due_at)
         retries = self._settings.defaults.retries if task.policy.retries is None else task.policy.retries
         return NewJob(
             task=task.name,
@@ -186,6 +193,10 @@ class Submitter:
             room = self._settings.queues[queue].max_backlog - self._reads.depth(queue)
             self._rooms[queue] = (now, room)
         return room
+
+    def full(self, queue: str) -> Overloaded | None:
+        """Return why a queue takes no more work from outside; None while it does."""
+        return self._overloaded(queue) if self._room(queue) < 1 else None
 
     def _overloaded(self, queue: str) -> Overloaded:
         bound = self._settings.queues[queue].max_backlog
@@ -251,19 +262,3 @@ class _Chunk:
         except MillraceError as error:
             self.failed = error if isinstance(error, LedgerError) else self.failed
             return [error] * count
-
-
-def _check_bounds(wanted: Submission) -> None:
-    problems = []
-    if not -MAX_PRIORITY <= wanted.priority <= MAX_PRIORITY:
-        problems.append(Problem("priority", f"must lie between -{MAX_PRIORITY} and {MAX_PRIORITY}"))
-    if wanted.key is not None and not 1 <= len(wanted.key) <= MAX_KEY:
-        problems.append(Problem("key", f"must have 1 to {MAX_KEY} characters"))
-    if wanted.key is not None and not wanted.key.isprintable():
-        problems.append(Problem("key", "must consist of printable characters"))
-    if wanted.due_at is not None and not 0 <= wanted.due_at <= LATEST_MS:
-        problems.append(Problem("due_at", "must lie between the years 1970 and 9999"))
-    if len(wanted.correlation_id) > MAX_KEY or not wanted.correlation_id.isprintable():
-        problems.append(Problem("correlation_id", f"must have at most {MAX_KEY} characters, all printable"))
-    if problems:
-        raise PayloadError(problems)

@@ -1,0 +1,173 @@
+"""
+Whether what one stage returns can be what another one takes. Values travel as JSON and are read strictly, so the
+question is: does the JSON of the one type have a reading as the other? "No" is said only when that is certain; a type
+that is not known here, or that brings a reading of its own, fits everything.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from enum import Enum
+from typing import Annotated, Any, Literal, Union
+
+from millrace.define.wire import ANY, ARRAY, OBJECT, fields_of, form_of, own_reading, readable, required_of
+
+_NONE = type(None)
+_UNIONS = (Union, types.UnionType)
+_PLAIN = (Any, object, typing.Never, typing.NoReturn)
+_PAIR = 2
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """
+    Return whether values of one type may be read as the other; each member of a union that is given has to.
+
+    Args:
+        given: What a stage returns, or an input is.
+        wanted: What a parameter takes.
+    """
+    return _fits(given, wanted, frozenset())
+
+
+def without_none(kind: Any) -> Any:
+    """Return a type without its None: `int` for `int | None`."""
+    rest = [member for member in _members(kind) if member is not _NONE]
+    return Union[tuple(rest)] if rest else kind  # noqa: UP007 - made of a list
+
+
+def type_name(kind: Any) -> str:
+    """Return a type as it is written in a signature."""
+    if kind in {_NONE, Any}:
+        return "None" if kind is _NONE else "Any"
+    if typing.get_origin(kind) is Annotated:
+        return type_name(typing.get_args(kind)[0])
+    if typing.get_origin(kind) in _UNIONS:
+        return " | ".join(type_name(member) for member in typing.get_args(kind))
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        return f"Literal[{', '.join(repr(one) for one in arguments)}]"
+    name = str(getattr(typing.get_origin(kind) or kind, "__name__", kind))
+    parts = ["…" if one is Ellipsis else type_name(one) for one in arguments if not isinstance(one, list)]
+    return f"{name}[{', '.join(parts)}]" if parts else name
+
+
+def _fits(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    given, wanted = _bare(given), _bare(wanted)
+    if _open(given) or _open(wanted) or given == wanted:
+        return True
+    if typing.get_origin(given) in _UNIONS:
+        return all(_fits(member, wanted, seen) for member in typing.get_args(given))
+    if typing.get_origin(wanted) in _UNIONS:
+        return any(_fits(given, member, seen) for member in typing.get_args(wanted))
+    values = _values(given)
+    if values is not None:
+        return all(_value_fits(value, wanted, seen) for value in values)
+    choices = _values(wanted)
+    if choices is not None:
+        return any(_fits(given, type(_plain(choice)), seen) for choice in choices)
+    pair = (given, wanted)
+    return pair in seen or _classes_fit(given, wanted, seen | {pair})
+
+
+def _classes_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    made, taken = form_of(given), form_of(wanted)
+    if ANY in {made, taken}:
+        return True
+    if not readable(made, taken):
+        return False
+    if made == taken == ARRAY:
+        return _arrays_fit(given, wanted, seen)
+    if made == taken == OBJECT:
+        return _objects_fit(given, wanted, seen)
+    return True
+
+
+def _arrays_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    """Compare item by item where both say what they hold; an empty list fits all, but nobody means only that."""
+    mine, theirs = _items(given), _items(wanted)
+    if mine is None or theirs is None:
+        return True
+    if isinstance(mine, tuple) and isinstance(theirs, tuple):
+        return len(mine) == len(theirs) and all(_fits(a, b, seen) for a, b in zip(mine, theirs, strict=True))
+    if isinstance(mine, tuple):
+        return all(_fits(one, theirs, seen) for one in mine)
+    if isinstance(theirs, tuple):
+        return all(_fits(mine, one, seen) for one in theirs)
+    return _fits(mine, theirs, seen)
+
+
+def _items(kind: Any) -> Any:
+    """Return the type of an array's items; a tuple of types when its length is fixed; None when it does not say."""
+    arguments = typing.get_args(kind)
+    if (typing.get_origin(kind) or kind) is not tuple:
+        return arguments[0] if arguments else None
+    if len(arguments) == _PAIR and arguments[1] is Ellipsis:
+        return arguments[0]
+    return arguments or None
+
+
+def _objects_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    mine, theirs = fields_of(given), fields_of(wanted)
+    if mine is None or theirs is None:
+        return _values_fit(given, wanted, seen)
+    if _related(given, wanted):  # what is there may be the narrower one
+        return True
+    if not required_of(wanted) <= mine.keys():
+        return False
+    return all(_fits(mine[name], kind, seen) for name, kind in theirs.items() if name in mine)
+
+
+def _values_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    """Compare the values of two mappings; a mapping may be the object that a model is read from."""
+    mine, theirs = typing.get_args(given), typing.get_args(wanted)
+    return len(mine) != _PAIR or len(theirs) != _PAIR or _fits(mine[1], theirs[1], seen)
+
+
+def _related(given: Any, wanted: Any) -> bool:
+    one, other = typing.get_origin(given) or given, typing.get_origin(wanted) or wanted
+    try:
+        return issubclass(one, other) or issubclass(other, one)
+    except TypeError:  # a TypedDict takes no such question
+        return False
+
+
+def _value_fits(value: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+    choices = _values(wanted)
+    if choices is None:
+        return _fits(type(_plain(value)), wanted, seen)
+    return any(_plain(value) == _plain(choice) for choice in choices)
+
+
+def _values(kind: Any) -> list[Any] | None:
+    """Return the values that a type lists, if it does."""
+    if typing.get_origin(kind) is Literal:
+        return list(typing.get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum) and not own_reading(kind):
+        return list(kind)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    return value.value if isinstance(value, Enum) else value
+
+
+def _members(kind: Any) -> tuple[Any, ...]:
+    kind = _bare(kind)
+    return typing.get_args(kind) if typing.get_origin(kind) in _UNIONS else (kind,)
+
+
+def _bare(kind: Any) -> Any:
+    """Return a type without its annotations and names; one with a reading of its own becomes Any."""
+    if kind is None:
+        return _NONE
+    if typing.get_origin(kind) is Annotated:
+        base, *notes = typing.get_args(kind)
+        return Any if any(own_reading(note) for note in notes) else _bare(base)
+    if hasattr(kind, "__supertype__"):
+        return _bare(kind.__supertype__)
+    return kind
+
+
+def _open(kind: Any) -> bool:
+    return any(kind is one for one in _PLAIN) or isinstance(kind, typing.TypeVar)

@@ -73,6 +73,41 @@ class DaemonFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SettingsReloaded(Event):
+    """
+    New settings hold. Each list names keys, joined by commas: what was applied, what holds after the next start, and
+    the job files that were changed since this daemon read them.
+    """
+
+    EVENT: ClassVar[str] = "settings.reloaded"
+    why: str
+    applied: str
+    at_next_start: str
+    jobs_changed: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsRefused(Event):
+    """The new settings are wrong; the old ones hold."""
+
+    EVENT: ClassVar[str] = "settings.refused"
+    LEVEL: ClassVar[str] = "error"
+    why: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class StateDumped(Event):
+    """What the daemon does at this moment, for whoever sent USR1. `running` names jobs and how long they run."""
+
+    EVENT: ClassVar[str] = "daemon.state"
+    pools: str
+    running: str
+    turns: str
+    threads: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptsRecovered(Event):
     """Attempts of a daemon that died were taken back."""
 
@@ -345,3 +380,22 @@ class LinesDropped(Event):
     EVENT: ClassVar[str] = "log.dropped"
     LEVEL: ClassVar[str] = "warning"
     lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class ClockJumped(Event):
+    """The wall clock was set, or the machine slept: it moved by so many seconds against the time that passed."""
+
+    EVENT: ClassVar[str] = "clock.jumped"
+    LEVEL: ClassVar[str] = "warning"
+    by_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class FireFailed(Event):
+    """A schedule was due and could not be fired; it is tried again."""
+
+    EVENT: ClassVar[str] = "schedule.fire_failed"
+    LEVEL: ClassVar[str] = "error"
+    schedule: str
+    error: str

@@ -70,9 +70,7 @@ class AllMoves(RuleBasedStateMachine):
         due_at = self.clock.ms + 500
         self.attempt(
             {
-                "succeed": lambda: moves.succeed(
-                    held, "1", duration_s=0.1, follow=[NewJob("next", "r", client=held.client)]
-                ),
+                "succeed": lambda: moves.succeed(held, "1", duration_s=0.1),
                 "retry": lambda: moves.retry(held, ERROR, due_at=due_at, duration_s=0.1, crashed=bool(pick % 2)),
                 "give_up": lambda: moves.give_up(held, ERROR, duration_s=0.1, cause="gave up"),
                 "park": lambda: moves.park(held, "doubt", due_at=None, duration_s=0.1),

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from millrace.errors import KeyConflict, LedgerError, LostClaim
+from millrace.errors import LedgerError, LostClaim
 from millrace.ledger.accept import checksum
-from millrace.ledger.rows import Claim, JobError, NewJob
+from millrace.ledger.rows import Claim, JobError
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 
 ERROR = JobError("ValueError", "no such month", "Traceback …")
@@ -96,27 +96,6 @@ def test_a_result_is_recorded_once(book: Book) -> None:
     with pytest.raises(LostClaim):
         book.ledger.moves.succeed(held, "2", duration_s=0.0).wait(LIMIT_S)
     assert (book.row(held.job_id).result, len(book.ledger.reads.attempts(held.job_id))) == ("1", 1)
-    assert book.balanced()
-
-
-def test_what_follows_is_accepted_with_the_success(book: Book) -> None:
-    """Finishing a stage and creating the next is one transaction."""
-    held = book.one()
-    book.ledger.moves.succeed(held, "1", duration_s=0.0, follow=[NewJob("next", "other")]).wait(LIMIT_S)
-    assert [claim.task for claim in book.claim(5, "other")] == ["next"]
-    assert book.balanced()
-
-
-def test_when_what_follows_is_refused_the_success_is_undone(book: Book) -> None:
-    """Half of the transaction would lose the next stage for good."""
-    book.accept(key="k")
-    held = book.claim()[0]
-    job = book.one()
-    with pytest.raises(KeyConflict):
-        book.ledger.moves.succeed(job, "1", duration_s=0.0, follow=[NewJob("next", "q", key="k")]).wait(LIMIT_S)
-    assert book.row(job.job_id).status == "running"
-    assert book.ledger.reads.attempts(job.job_id) == []
-    assert book.row(held.job_id).status == "running"
     assert book.balanced()
 
 

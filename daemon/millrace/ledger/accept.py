@@ -34,13 +34,13 @@ _DUE: Final = """  -- waiting jobs whose time has come, in the order of their ti
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
  WHERE status = 'waiting' AND id IN (
    SELECT id FROM job WHERE status = 'waiting' AND due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2)
-RETURNING queue, client, task"""
+RETURNING queue, client, task, run_id, stage"""
 
 _FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that fits again; served by job_waiting
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
  WHERE status = 'waiting' AND id IN (
    SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)
-RETURNING queue, client, task"""
+RETURNING queue, client, task, run_id, stage"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +131,9 @@ def promote_fitting(tx: Transaction, reason: str, task: str, limit: int) -> int:
     return _promoted(tx, tx.rows(_FITS_AGAIN, (tx.now_ms, reason, task, limit)))
 
 
-def _promoted(tx: Transaction, rows: list[tuple[str, str, str]]) -> int:
-    for queue, client, task in rows:
+def _promoted(tx: Transaction, rows: list[tuple[str, str, str, str | None, str | None]]) -> int:
+    for queue, client, task, run_id, stage in rows:
         tx.moved((queue, client, task), Status.WAITING, Status.QUEUED)
+        tx.runs.moved(run_id, stage, Status.WAITING, Status.QUEUED)
         tx.changes.queued.add(queue)
     return len(rows)

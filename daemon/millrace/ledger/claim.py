@@ -76,6 +76,7 @@ def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: tuple[A
     (_, queued_at, job_id, task, attempt, failures, crashes, deaths, max_attempts, payload, correlation, run_id, stage,
      record, digest) = row  # fmt: skip
     tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING)
+    tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING)
     held = Claim(
         job_id, task, queue, client, attempt, failures, crashes, deaths, max_attempts, payload, correlation,
         queued_at, tx.now_ms, run_id, stage, record,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound, WrongStatus
+from millrace.ledger import editions, flow
 from millrace.ledger.accept import checksum
-from millrace.ledger.finish import dump
+from millrace.ledger.history import record
 from millrace.ledger.states import FINAL, MOVES, Status
 
 if TYPE_CHECKING:
@@ -17,14 +18,11 @@ if TYPE_CHECKING:
 
     from millrace.ledger.transaction import Transaction
 
-_EVENT: Final = """  -- a decision, with the facts it was made on
-INSERT INTO event (job_id, at, event, reason, actor, facts) VALUES (?, ?, ?, ?, ?, ?)"""
-
 _MOVE: Final = """  -- a guarded move of one job that does not run
 UPDATE job SET status = ?1, reason = ?2, due_at = CASE ?1 WHEN 'waiting' THEN ?3 ELSE due_at END,
   queued_at = CASE ?1 WHEN 'queued' THEN ?4 ELSE queued_at END, finished_at = ?5,
   result = coalesce(?6, result), result_hash = coalesce(?7, result_hash)
- WHERE id = ?8 AND status = ?9 RETURNING queue, client, task"""
+ WHERE id = ?8 AND status = ?9 RETURNING queue, client, task, run_id, stage, record"""
 
 _CANCEL_RUNNING: Final = """  -- ask a running job to end; the daemon that runs it stops it
 UPDATE job SET cancel_by = ?1 WHERE id = ?2 AND status = 'running'"""
@@ -33,21 +31,12 @@ _FRESH: Final = """  -- a job that is put back starts with a clean account of fa
 UPDATE job SET failures = 0, crashes = 0, daemon_deaths = 0, duration_ms = NULL, due_at = NULL
  WHERE id = ? AND status = 'queued'"""
 
+_STAGE: Final = """  -- where a job that may be put back stands in its run
+SELECT run_id, stage, record FROM job
+ WHERE id = ? AND status IN ('dead', 'cancelled') AND run_id IS NOT NULL AND stage IS NOT NULL"""
+
 _STATUS: Final = """  -- for the message of a refusal
 SELECT status FROM job WHERE id = ?"""
-
-
-def record(
-    tx: Transaction,
-    job_id: str,
-    event: str,
-    actor: str,
-    *,
-    reason: str | None = None,
-    facts: Mapping[str, Any] | None = None,
-) -> None:
-    """Write an event of a job."""
-    tx.run(_EVENT, (job_id, tx.now_ms, event, reason, actor, dump(facts) if facts else None))
 
 
 def move(
@@ -73,18 +62,22 @@ def move(
     froms, to = MOVES[name]
     waits = reason if to is Status.WAITING else None
     for source in sorted(froms):
-        lanes = tx.rows(
+        rows = tx.rows(
             _MOVE,
             (
                 to.value, waits, due_at, tx.now_ms, tx.now_ms if to in FINAL else None,
                 result, checksum(result) if result is not None else None, job_id, source.value,
             ),
         )  # fmt: skip
-        if lanes:
-            tx.moved(lanes[0], source, to)
+        if rows:
+            queue, client, task, run_id, stage, number = rows[0]
+            tx.moved((queue, client, task), source, to)
+            tx.runs.moved(run_id, stage, source, to)
             record(tx, job_id, name, actor, reason=reason, facts=facts)
             if to is Status.QUEUED:
-                tx.changes.queued.add(lanes[0][0])
+                tx.changes.queued.add(queue)
+            elif to in FINAL and run_id is not None and stage is not None:
+                flow.ended(tx, [flow.Ended(run_id, stage, number, to, result)])
             return to
     raise refusal(tx, name, job_id)
 
@@ -105,10 +98,19 @@ def cancel(tx: Transaction, job_id: str, actor: str) -> Status:
 
 def requeue(tx: Transaction, job_id: str, actor: str) -> Status:
     """
-    Put a dead or cancelled job back on its queue, with a clean account of failures; its history stays.
+    Put a dead or cancelled job back on its queue, with a clean account of failures; its history stays. The run of a
+    stage's job is open again.
 
-    Raises: NotFound; WrongStatus if it is neither.
+    Raises: NotFound; WrongStatus if it is neither, or its run has no use for it.
     """
+    found = tx.rows(_STAGE, (job_id,))
+    if found:
+        editions.reopen_for(tx, job_id, *found[0])
+    return put_back(tx, job_id, actor)
+
+
+def put_back(tx: Transaction, job_id: str, actor: str) -> Status:
+    """Make the move of `requeue`, for a job whose run is ready for it."""
     to = move(tx, "requeue", job_id, actor)
     tx.run(_FRESH, (job_id,))
     return to

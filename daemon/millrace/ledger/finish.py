@@ -5,17 +5,18 @@ overwrites its successor's. Each writes the attempt into the history in the same
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import LostClaim
-from millrace.ledger.accept import accept, checksum
+from millrace.ledger import flow
+from millrace.ledger.accept import checksum
+from millrace.ledger.history import dump
 from millrace.ledger.states import FINAL, MOVES, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from millrace.ledger.rows import Claim, JobError, NewJob
+    from millrace.ledger.rows import Claim, JobError
     from millrace.ledger.transaction import Transaction
 
 _FINISH: Final = """  -- the guarded end of an attempt
@@ -32,7 +33,6 @@ _HISTORY: Final = """  -- the attempt that is over
 INSERT INTO attempt (job_id, attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 
-_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=str)
 _OUTCOMES: Final = {
     "succeed": "succeeded",
     "retry": "retried",
@@ -56,7 +56,6 @@ class End(NamedTuple):
         due_at: When a waiting job is looked at again; None means when somebody promotes it.
         crashed: Whether its child was taken down.
         facts: What `explain` will want to know.
-        follow: Jobs that become possible by a success, written in the same transaction.
     """
 
     move: str
@@ -67,13 +66,12 @@ class End(NamedTuple):
     due_at: int | None = None
     crashed: bool = False
     facts: Mapping[str, Any] | None = None
-    follow: Sequence[NewJob] = ()
 
 
 def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
     """
-    End an attempt; return the job's new status. A released job keeps its place in the line (`queued_at`). One that
-    was cancelled meanwhile is cancelled, however its attempt would have gone on.
+    End an attempt, and move the run of a stage's job on; return the job's new status. A released job keeps its place in
+    the line (`queued_at`). One that was cancelled meanwhile is cancelled, however its attempt would have gone on.
 
     Raises: LostClaim if the attempt no longer owns the job.
     """
@@ -117,8 +115,7 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
     )
     tx.run(_HISTORY, history)
     _count(tx, held, to)
-    if end.follow:
-        accept(tx, end.follow)
+    _follow(tx, held, end, to)
     return to
 
 
@@ -127,12 +124,18 @@ _FAILURES: Final = frozenset({"retry", "give_up"})
 
 def _count(tx: Transaction, held: Claim, to: Status) -> None:
     tx.moved((held.queue, held.client, held.task), Status.RUNNING, to)
+    tx.runs.moved(held.run_id, held.stage, Status.RUNNING, to)
     if to is Status.QUEUED:
         tx.changes.queued.add(held.queue)
     elif to is Status.WAITING:
         tx.changes.due = True
 
 
-def dump(value: object) -> str:
-    """Return compact JSON for a column of facts."""
-    return _ENCODER.encode(value)
+def _follow(tx: Transaction, held: Claim, end: End, to: Status) -> None:
+    """Do what the end of a stage's job makes possible."""
+    if held.run_id is None or held.stage is None:
+        return
+    if to in FINAL:
+        flow.ended(tx, [flow.Ended(held.run_id, held.stage, held.record, to, end.result)])
+    elif end.reason == "limit":  # what it waits for may have happened while its attempt was ending
+        flow.paused(tx, held.run_id, held.stage)

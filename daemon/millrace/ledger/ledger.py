@@ -45,6 +45,7 @@ class Ledger:
         self._pragmas = pragmas(synchronous)
         self._database = APSWDatabase(str(path), timeout=BUSY_MS / 1000, thread_safe=False)
         self._clock = clock
+        self._emit = emit
         self.writer = Writer(self._connect, clock, emit, self._changed)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,5 +95,7 @@ class Ledger:
         return connection
 
     def _changed(self, changes: Changes) -> None:
+        for event in changes.ended:
+            self._emit(event)
         for listener in self.on_change:
             listener(changes)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from peewee import SchemaManager
+
 from millrace.errors import LedgerForeign
 from millrace.ledger import models
 from millrace.ledger.database import APPLICATION_ID
@@ -17,9 +19,7 @@ if TYPE_CHECKING:
 
     from playhouse.apsw_ext import APSWDatabase
 
-# The number of a migration is the version that it leads to. Version 1 is what `models` creates.
-MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {}
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 def migrate(database: APSWDatabase, *, now_ms: int) -> None:
@@ -34,8 +34,9 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
         version = identify(database)  # again: another process may have been first
         if version == 0:
             _create(database, now_ms)
-        for number in range(max(version, 1) + 1, VERSION + 1):
-            MIGRATIONS[number](database)
+        else:
+            for number in range(version + 1, VERSION + 1):
+                MIGRATIONS[number](database)
         database.execute_sql(f"PRAGMA user_version = {VERSION}")
 
 
@@ -69,3 +70,14 @@ def _create(database: APSWDatabase, now_ms: int) -> None:
     with database.bind_ctx(models.TABLES, bind_refs=False, bind_backrefs=False):
         database.create_tables(models.TABLES, safe=True)
         models.Meta.insert(key="ledger", value=new_id(now_ms)).execute()
+
+
+def _runs(database: APSWDatabase) -> None:
+    """Version 2: runs of pipelines."""
+    with database.bind_ctx((models.Job, *models.RUN_TABLES), bind_refs=False, bind_backrefs=False):
+        database.create_tables(models.RUN_TABLES, safe=True)
+        SchemaManager(models.Job).create_indexes(safe=True)  # those that are missing
+
+
+# The number of a migration is the version that it leads to; a fresh ledger is made by `models` as the newest.
+MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {2: _runs}

@@ -81,6 +81,7 @@ _index("job_running", Job.daemon, where="status = 'running'")
 _index("job_dead", Job.id, where="status = 'dead'")
 _index("job_cancelled", Job.id, where="status = 'cancelled'")
 _index("job_key", Job.client, Job.key, where="key IS NOT NULL", unique=True)
+_index("job_undone", Job.run_id, where="run_id IS NOT NULL AND status IN ('dead', 'cancelled')")
 _index("job_run", Job.run_id, Job.stage, SQL("coalesce(record, '')"), where="run_id IS NOT NULL", unique=True)
 
 
@@ -209,6 +210,122 @@ class Token(_Table):
     revoked_at = IntegerField(null=True)
 
 
+class Plan(_Table):
+    """The graph that runs follow, by its hash."""
+
+    id = TextField(primary_key=True)
+    pipeline = TextField()
+    text = TextField()
+    created_at = IntegerField()
+
+    class Meta:
+        without_rowid = True
+
+
+class Run(_Table):
+    """One execution of a pipeline."""
+
+    id = TextField(primary_key=True)
+    pipeline = TextField()
+    plan = TextField()
+    client = TextField()
+    status = TextField()
+    inputs = TextField()
+    inputs_hash = TextField()
+    priority = IntegerField()
+    key = TextField(null=True)
+    source_kind = TextField()
+    source_name = TextField()
+    correlation_id = TextField()
+    edition = IntegerField(default=1)
+    created_at = IntegerField()
+    finished_at = IntegerField(null=True)
+    cancel_by = TextField(null=True)
+    cancel_at = TextField(null=True)  # how far its jobs are cancelled: stage and record, while that goes on
+
+    class Meta:
+        without_rowid = True
+        constraints = (
+            Check("status IN ('running', 'succeeded', 'partial', 'failed', 'cancelled')"),
+            Check("(status = 'running') = (finished_at IS NULL)"),
+        )
+
+
+Run.add_index(Run.index(Run.client, Run.key, unique=True, where=SQL("key IS NOT NULL"), name="run_key"))
+Run.add_index(Run.index(Run.id, where=SQL("status = 'running'"), name="run_open"))
+Run.add_index(Run.index(Run.id, where=SQL("cancel_at IS NOT NULL"), name="run_cancel"))
+
+
+class RunCount(_Table):
+    """The jobs of one stage of a run, by status, and its edition; changed in the transactions of the moves."""
+
+    run_id = TextField()
+    stage = TextField()
+    edition = IntegerField(default=1)
+    waiting = IntegerField(default=0)
+    queued = IntegerField(default=0)
+    running = IntegerField(default=0)
+    succeeded = IntegerField(default=0)
+    dead = IntegerField(default=0)
+    cancelled = IntegerField(default=0)
+    skipped = IntegerField(default=0)
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("run_id", "stage")
+
+
+class Fanout(_Table):
+    """How far a fan-out of a run has come: items taken from its source, their hash chain, and the good ones."""
+
+    id = IntegerField(primary_key=True)
+    run_id = TextField()
+    stage = TextField()
+    position = IntegerField(default=0)
+    chain = TextField(default="")
+    records = IntegerField(default=0)
+
+
+Fanout.add_index(Fanout.index(Fanout.run_id, Fanout.stage, unique=True, name="fanout_run"))
+
+
+class Record(_Table):
+    """One good item of a fan-out, under its number from 1."""
+
+    fanout = IntegerField()
+    number = IntegerField()
+    item = TextField()
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("fanout", "number")
+
+
+class Skip(_Table):
+    """A stage that was passed by, for a record or (`record` below 0: minus its edition) for the run as a whole."""
+
+    run_id = TextField()
+    stage = TextField()
+    record = IntegerField()
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("run_id", "stage", "record")
+
+
+class Progress(_Table):
+    """How far a running job says it is."""
+
+    job_id = TextField(primary_key=True)
+    done = IntegerField()
+    total = IntegerField(null=True)
+    started_at = IntegerField()
+    at = IntegerField()
+
+    class Meta:
+        without_rowid = True
+
+
 class Meta(_Table):
     """Facts about the ledger itself: its id, the id of the newest row of a kind."""
 
@@ -216,4 +333,6 @@ class Meta(_Table):
     value = TextField()
 
 
-TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta)
+# What version 2 added.
+RUN_TABLES: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress)
+TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *RUN_TABLES)

@@ -1,13 +1,27 @@
 """
 All that changes the ledger, by name. Each call is handed to the writer and answers with a ticket: the promise of its
-commit. What the moves do stands in `accept`, `claim`, `finish`, `control` and `recover`.
+commit. What the moves do stands in `accept`, `claim`, `finish`, `control`, `recover`, and
+for runs in `runs`, `emit` and `flow`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from millrace.ledger import accept, claim, control, finish, recover, steps, tokens
+from millrace.ledger import (
+    accept,
+    claim,
+    control,
+    emit,
+    finish,
+    notes,
+    progress,
+    recover,
+    run_cancel,
+    runs,
+    steps,
+    tokens,
+)
 from millrace.ledger.finish import End
 from millrace.ledger.successes import succeed_together
 from millrace.ledger.unit import Together
@@ -16,7 +30,17 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from millrace.ledger.accept import Accepted
-    from millrace.ledger.rows import ChildRow, Claim, DaemonRow, JobError, NewJob, TokenRow
+    from millrace.ledger.rows import (
+        ChildRow,
+        Claim,
+        DaemonRow,
+        Item,
+        JobError,
+        NewJob,
+        NewRun,
+        Started,
+        TokenRow,
+    )
     from millrace.ledger.states import Status
     from millrace.ledger.ticket import Ticket
     from millrace.ledger.writer import Writer
@@ -57,7 +81,7 @@ class Moves:
     def finish(self, held: Claim, end: End) -> Ticket[Status]:
         """End an attempt; see `finish.finish`."""
         together = None
-        if end.move == "succeed" and not end.follow:
+        if end.move == "succeed":
             together = Together(succeed_together, (held, end, self.daemon))
         return self._writer.submit(lambda tx: finish.finish(tx, held, end, self.daemon), together=together)
 
@@ -68,10 +92,9 @@ class Moves:
         *,
         duration_s: float,
         facts: dict[str, Any] | None = None,
-        follow: Sequence[NewJob] = (),
     ) -> Ticket[Status]:
-        """The job is done; `result` is JSON text, `follow` are the jobs that it makes possible."""
-        return self.finish(held, End("succeed", duration_s, result=result, facts=facts, follow=follow))
+        """The job is done; `result` is JSON text. What it makes possible in its run is written with it."""
+        return self.finish(held, End("succeed", duration_s, result=result, facts=facts))
 
     def retry(
         self,
@@ -142,6 +165,38 @@ class Moves:
         """Let a paused queue give out work again; the ticket says whether it was paused."""
         return self._writer.submit(lambda tx: control.resume(tx, queue))
 
+    def start_run(self, new: NewRun) -> Ticket[Started]:
+        """Start a run; see `runs.start`."""
+        return self._writer.submit(lambda tx: runs.start(tx, new))
+
+    def emit(self, held: Claim, items: Sequence[Item], position: int, chain: str, begun: int) -> Ticket[bool]:
+        """Write items of a fan-out, numbers `begun` + 1 to `position`; see `emit.emit`. False: pause with `limit`."""
+        return self._writer.submit(lambda tx: emit.emit(tx, held, items, position=position, chain=chain, begun=begun))
+
+    def fanout_state(self, held: Claim) -> Ticket[tuple[int, str]]:
+        """Look up how far a fan-out has come; the ticket carries its position and its hash chain."""
+        return self._writer.submit(lambda tx: emit.fanout_state(tx, held))
+
+    def cancel_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[str]:
+        """Ask for the end of a run; the ticket carries its status, `running` while jobs of it are open."""
+        return self._writer.submit(lambda tx: run_cancel.cancel(tx, run_id, actor, limit))
+
+    def cancel_some(self, run_id: str, limit: int = 500) -> Ticket[int]:
+        """Go on with the end of a run; the ticket carries how many jobs were looked at, 0 once there are no more."""
+        return self._writer.submit(lambda tx: run_cancel.cancel_some(tx, run_id, limit))
+
+    def resume_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[tuple[str, int]]:
+        """Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0."""
+        return self._writer.submit(lambda tx: runs.resume(tx, run_id, actor, limit))
+
+    def settle_run(self, run_id: str) -> Ticket[str]:
+        """Do what a run as it stands makes possible; the ticket carries its status."""
+        return self._writer.submit(lambda tx: runs.settle(tx, run_id))
+
+    def progress(self, held: Claim, done: int, total: int | None) -> Ticket[None]:
+        """Note how far a running job is, fenced by the attempt."""
+        return self._writer.submit(lambda tx: progress.progress(tx, held, done, total))
+
     def step_get(self, held: Claim, name: str) -> Ticket[str | None]:
         """Look a checkpoint up; the ticket carries JSON text or None."""
         return self._writer.submit(lambda tx: steps.step_get(tx, held, name))
@@ -181,3 +236,7 @@ class Moves:
     def revoke_token(self, token_id: str) -> Ticket[None]:
         """Close a token for good."""
         return self._writer.submit(lambda tx: tokens.revoke_token(tx, token_id))
+
+    def note(self, name: str, text: str) -> Ticket[None]:
+        """Leave a note for the commands, in place of the last one of its name; see `Reads.note`."""
+        return self._writer.submit(lambda tx: notes.put(tx, name, text))

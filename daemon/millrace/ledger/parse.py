@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 from millrace.errors import NotFound
-from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
+from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, RunRow, Source
 
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)
@@ -37,15 +37,28 @@ def as_event(row: tuple[Any, ...]) -> EventRow:
     return EventRow(at, event, reason, actor, _facts(facts))
 
 
-def prefix_range(text: str) -> tuple[str, str]:
+def as_run(row: tuple[Any, ...], counts: dict[str, dict[str, int]], records: dict[str, int]) -> RunRow:
+    """Return the run of a database row in the order of `run_reads._RUN`, with what its counters say."""
+    (run_id, pipeline, client, status, inputs, edition, source_kind, source_name, correlation, key, created_at,
+     finished_at, cancel_by) = row  # fmt: skip
+    return RunRow(
+        run_id, pipeline, client, status, inputs, counts, records, edition, Source(source_kind, source_name),
+        correlation, key, created_at, finished_at, cancel_by is not None,
+    )  # fmt: skip
+
+
+def prefix_range(text: str, of: str = "a job") -> tuple[str, str]:
     """
     Return the bounds between which the ids lie that start with a prefix, dashes or none.
+
+    Args:
+        of: What it would be the id of, for the message.
 
     Raises: NotFound if the text cannot start an id.
     """
     digits = text.strip().lower().replace("-", "")
     if not _HEX.fullmatch(digits):
-        msg = f'"{text}" is not the id of a job, nor the start of one'
+        msg = f'"{text}" is not the id of {of}, nor the start of one'
         raise NotFound(msg)
     low = "".join(("-" if place in _DASHES else "") + digit for place, digit in enumerate(digits))
     return low, low + "~"

@@ -13,8 +13,10 @@ import apsw
 
 from millrace.errors import LedgerError, NotFound
 from millrace.ledger.database import open_reader, translate
+from millrace.ledger.notes import PREFIX
 from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
+from millrace.ledger.run_reads import RunReads
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -33,10 +35,11 @@ _PREFIX_LOOK: Final = 3
 _MOST_PRIORITIES: Final = 64
 
 
-class Reads:
+class Reads(RunReads):
     """Looks at one ledger. Safe to share between threads."""
 
     def __init__(self, path: Path) -> None:
+        super().__init__()
         self._path = path
         self._local = threading.local()
         # Weak: the connection of a thread that ended closes with it.
@@ -250,6 +253,11 @@ class Reads:
         sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token WHERE hash = ?"
         found = self._rows(sql, (sha256,))
         return TokenRow(*found[0]) if found else None
+
+    def note(self, name: str) -> str | None:
+        """Return the newest note of a name that a daemon left, None if there is none."""
+        found = self._rows("SELECT value FROM meta WHERE key = ?", (PREFIX + name,))
+        return str(found[0][0]) if found else None
 
     def ledger_id(self) -> str:
         """Return the id that the ledger got when it was made."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from millrace.ledger.control import record
-from millrace.ledger.finish import dump
+from millrace.ledger import flow
+from millrace.ledger.history import dump, record
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _SIGN_IN: Final = """  -- a daemon takes over
 INSERT INTO daemon (id, pid, host, version, started_at, beat_at) VALUES (?, ?, ?, ?, ?, ?)"""
 
 _LOST: Final = """  -- attempts that nobody runs any more; served by job_running
-SELECT id, queue, client, task, attempt, daemon, started_at, cancel_by FROM job
+SELECT id, queue, client, task, attempt, daemon, started_at, cancel_by, run_id, stage, record FROM job
  WHERE status = 'running' AND daemon <> ? LIMIT ?"""
 
 _TAKE_BACK: Final = """  -- the guarded end of an attempt whose daemon died
@@ -53,7 +53,9 @@ def take_back(tx: Transaction, daemon: str, thread_queues: Collection[str], limi
     Returns: How many were released, and how many cancelled.
     """
     released = stopped = 0
-    for job_id, queue, client, task, attempt, owner, started_at, cancel_by in tx.rows(_LOST, (daemon, limit)):
+    ended = []
+    for row in tx.rows(_LOST, (daemon, limit)):
+        job_id, queue, client, task, attempt, owner, started_at, cancel_by, run_id, stage, number = row
         to = Status.CANCELLED if cancel_by else Status.QUEUED
         finished_at = tx.now_ms if cancel_by else None
         tx.run(_TAKE_BACK, (to.value, finished_at, int(queue in thread_queues), job_id, attempt))
@@ -70,9 +72,13 @@ def take_back(tx: Transaction, daemon: str, thread_queues: Collection[str], limi
             facts={"attempt": attempt, **facts},
         )
         tx.moved((queue, client, task), Status.RUNNING, to)
+        tx.runs.moved(run_id, stage, Status.RUNNING, to)
+        if cancel_by and run_id is not None and stage is not None:
+            ended.append(flow.Ended(run_id, stage, number, to, None))
         released, stopped = released + (not cancel_by), stopped + bool(cancel_by)
         if not cancel_by:
             tx.changes.queued.add(queue)
+    flow.ended(tx, ended)
     return released, stopped
 
 

@@ -461,7 +461,7 @@ class RunPage:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class ProgressRow:
     """How far a running job says it is; `total` is None where nobody knows."""
 
     done: int

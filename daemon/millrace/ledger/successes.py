@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
 from millrace.ledger.accept import checksum
-from millrace.ledger.finish import dump
+from millrace.ledger.flow import Ended as StageEnded
+from millrace.ledger.flow import ended as move_on
+from millrace.ledger.history import dump
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def _values(rows: int, columns: int) -> str:
 
 def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
     """
-    End attempts that succeeded and make no others possible.
+    End attempts that succeeded, and move the runs of stages' jobs on.
 
     Returns: Their jobs' new status, one each.
     Raises: LostClaim if one of them no longer owns its job; nothing may then be kept of the others either.
@@ -60,6 +62,13 @@ def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
         size = next(size for size in _SIZES if size <= len(ended) - place)
         _succeed(tx, ended[place : place + size])
         place += size
+    stages = [
+        StageEnded(held.run_id, held.stage, held.record, Status.SUCCEEDED, end.result)
+        for held, end, _ in ended
+        if held.run_id is not None and held.stage is not None
+    ]
+    if stages:
+        move_on(tx, stages)
     return [Status.SUCCEEDED] * len(ended)
 
 
@@ -78,3 +87,4 @@ def _succeed(tx: Transaction, ended: Sequence[Ended]) -> None:
     tx.run(_history(len(ended)), tuple(chain.from_iterable(history)))
     for held, _, _ in ended:
         tx.moved((held.queue, held.client, held.task), Status.RUNNING, Status.SUCCEEDED)
+        tx.runs.moved(held.run_id, held.stage, Status.RUNNING, Status.SUCCEEDED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.ledger.run_counts import RunCounts
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from millrace.events import RunEnded
+
 Lane = tuple[str, str, str]  # queue, client, task
+Mark = tuple[int, int, int]  # places in the lists of counts, of counts of runs, of runs that ended
 
 _COLUMNS: Final = ("accepted", *(status.value for status in Status), "pruned")
 _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
@@ -33,27 +37,29 @@ ON CONFLICT DO UPDATE SET
 class Changes:
     """What others, here or in the daemon, want to know after the commit. A false alarm is harmless."""
 
-    __slots__ = ("cancels", "due", "queued")
+    __slots__ = ("cancels", "due", "ended", "queued")
 
     def __init__(self) -> None:
         self.queued: set[str] = set()  # queues that gained work
         self.due = False  # a job waits for a time
         self.cancels = False  # somebody asked a running job to end
+        self.ended: list[RunEnded] = []  # runs of which nothing is open any more; none of them is a false alarm
 
     def __bool__(self) -> bool:
         """Return whether anybody needs to be told."""
-        return bool(self.queued or self.due or self.cancels)
+        return bool(self.queued or self.due or self.cancels or self.ended)
 
 
 class Transaction:
     """The open transaction of one batch. Units use it one after the other, in the writer's thread."""
 
-    __slots__ = ("_counts", "broken", "changes", "connection", "now_ms")
+    __slots__ = ("_counts", "broken", "changes", "connection", "now_ms", "runs")
 
     def __init__(self, connection: apsw.Connection, now_ms: int) -> None:
         self.connection = connection
         self.now_ms = now_ms
         self.changes = Changes()
+        self.runs = RunCounts(connection)
         self.broken: Exception | None = None  # some counts are written and some are not: nothing may be committed
         self._counts: list[tuple[Lane, int, int]] = []
 
@@ -74,13 +80,16 @@ class Transaction:
         """Count a job that went from one status to another."""
         self._counts += ((lane, _PLACE[source], -1), (lane, _PLACE[to], 1))
 
-    def mark(self) -> int:
+    def mark(self) -> Mark:
         """Return the point to which `forget` can go back."""
-        return len(self._counts)
+        return len(self._counts), self.runs.mark(), len(self.changes.ended)
 
-    def forget(self, mark: int) -> None:
+    def forget(self, mark: Mark) -> None:
         """Forget the counts of a unit that was undone."""
-        del self._counts[mark:]
+        counts, runs, ended = mark
+        del self._counts[counts:]
+        self.runs.forget(runs)
+        del self.changes.ended[ended:]
 
     def flush(self) -> None:
         """Write the counts so far. After an error the batch must not be committed (`broken`)."""
@@ -88,6 +97,7 @@ class Transaction:
             return
         try:
             self._write(self._sums())
+            self.runs.flush()
         except Exception as error:
             self.broken = error
             raise

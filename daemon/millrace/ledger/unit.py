@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from millrace.ledger.ticket import Ticket
-    from millrace.ledger.transaction import Transaction
+    from millrace.ledger.transaction import Mark, Transaction
 
 MOST_TOGETHER: Final = 256  # about 5 ms of the write lock
 
@@ -108,7 +108,7 @@ def _saved(tx: Transaction, unit: Callable[[Transaction], Any]) -> Outcome:
     return result, None
 
 
-def _undo(tx: Transaction, mark: int) -> None:
+def _undo(tx: Transaction, mark: Mark) -> None:
     """Undo a unit; if that fails, the batch must not be committed."""
     try:
         tx.connection.execute("ROLLBACK TO unit")

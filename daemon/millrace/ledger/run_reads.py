@@ -1,0 +1,199 @@
+"""
+All looks at runs, by name. A look at a run costs the same for ten records and for a million: what is shown comes from
+counters, and what is read in order is read along the index that has that order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.errors import NotFound
+from millrace.ledger.net import Net
+from millrace.ledger.parse import as_run, prefix_range
+from millrace.ledger.plan import Plan
+from millrace.ledger.rows import ProgressRow, RunFilter, RunPage, RunRow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_kind, source_name, correlation_id, key,
+  created_at, finished_at, cancel_by FROM run"""
+_COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
+_COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
+_FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
+_ITEM: Final = f"SELECT item FROM record WHERE fanout = {_FANOUT} AND number = ?3"  # noqa: S608 - our own text
+_ITEMS: Final = f"""  -- a fan-out's items, in their order
+SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER BY number LIMIT ?4"""  # noqa: S608
+_RESULT: Final = """  -- a stage's value for a record, or the run's own; served by job_run
+SELECT result FROM job
+ WHERE run_id = ? AND stage = ? AND coalesce(record, '') = ? AND +status = 'succeeded'"""
+_EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
+SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
+# A job's number is text, and so is its index: the order comes from the records, and nothing is sorted.
+_RESULTS: Final = f"""  -- a stage's values in the order of the records
+SELECT record.number, job.result FROM record CROSS JOIN job
+    ON job.run_id = ?1 AND job.stage = ?5 AND coalesce(job.record, '') = CAST(record.number AS TEXT)
+ WHERE record.fanout = {_FANOUT} AND record.number > ?3 AND +job.status = 'succeeded'
+ ORDER BY record.number LIMIT ?4"""  # noqa: S608 - our own text
+_PREFIX_LOOK: Final = 3
+_MOST_PLANS: Final = 50
+
+
+class RunReads:
+    """Looks at the runs of one ledger; part of `Reads`."""
+
+    def __init__(self) -> None:
+        self._nets: dict[str, Net] = {}  # by run: its plan never changes
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        raise NotImplementedError
+
+    def run(self, run_id: str) -> RunRow:
+        """
+        Return the run of an id or of a unique prefix of one.
+
+        Raises: NotFound, which names the candidates if the prefix is not unique.
+        """
+        low, high = prefix_range(run_id, "a run")
+        found = self._rows(f"{_RUN} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
+        if not found:
+            msg = f'no run "{run_id}"'
+            raise NotFound(msg)
+        if len(found) > 1 and found[0][0] != low:
+            candidates = ", ".join(row[0] for row in found)
+            msg = f'"{run_id}" could be any of {candidates} …: give more of the id'
+            raise NotFound(msg)
+        return self._with_counts(found[0])
+
+    def run_of_key(self, client: str, key: str) -> RunRow | None:
+        """Return the run that an idempotency key belongs to. Served by run_key."""
+        found = self._rows(f"{_RUN} WHERE client = ? AND key = ?", (client, key))
+        return self._with_counts(found[0]) if found else None
+
+    def runs(self, wanted: RunFilter) -> RunPage:
+        """Return a page of runs, newest first."""
+        conditions = {
+            "pipeline = ?": wanted.pipeline, "client = ?": wanted.client, "status = ?": wanted.status,
+            "created_at >= ?": wanted.since, "id < ?": wanted.after,
+        }  # fmt: skip
+        given = {sql: value for sql, value in conditions.items() if value is not None}
+        where = " AND ".join(given) or "TRUE"
+        sql = f"{_RUN} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
+        rows = self._rows(sql, (*given.values(), wanted.limit + 1))
+        runs = [self._with_counts(row) for row in rows[: wanted.limit]]
+        return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
+
+    def _with_counts(self, row: tuple[Any, ...]) -> RunRow:
+        counts = {
+            stage: {name: number for name, number in zip(_COUNTED, numbers, strict=True) if number}
+            for stage, *numbers in self._rows(_COUNTS, (row[0],))
+        }
+        records = dict(self._rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY id", (row[0],)))
+        return as_run(row, counts, records)
+
+    def plan(self, run_id: str) -> Plan:
+        """
+        Return the graph that a run follows.
+
+        Raises: NotFound if there is no such run.
+        """
+        return self._net(run_id).plan
+
+    def _net(self, run_id: str) -> Net:
+        net = self._nets.get(run_id)
+        if net is None:
+            found = self._rows("SELECT text FROM plan WHERE id = (SELECT plan FROM run WHERE id = ?)", (run_id,))
+            if not found:
+                msg = f"no run {run_id}"
+                raise NotFound(msg)
+            if len(self._nets) >= _MOST_PLANS:
+                self._nets.clear()
+            net = self._nets[run_id] = Net(Plan.from_json(found[0][0]))
+        return net
+
+    def run_inputs(self, run_id: str) -> str:
+        """
+        Return the inputs of a run, JSON text of an object.
+
+        Raises: NotFound if there is no such run.
+        """
+        found = self._rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
+        if not found:
+            msg = f"no run {run_id}"
+            raise NotFound(msg)
+        return str(found[0][0])
+
+    def arguments(self, run_id: str, stage: str, record: str | None) -> dict[str, str]:
+        """
+        Return the values that a stage's job gets from other stages.
+
+        Args:
+            record: As the job has it: a number, `@` and an edition, or None.
+        Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
+        """
+        net = self._net(run_id)
+        values: dict[str, str] = {}
+        for name, _ in net.nodes[stage].stage.needs:
+            value = self._value(net, run_id, name, stage, record)
+            if value is not None:
+                values[name] = value
+        return values
+
+    def _value(self, net: Net, run_id: str, name: str, stage: str, record: str | None) -> str | None:
+        fanout = net.fanout_of(name)
+        if fanout is None:
+            place = self._edition(run_id, name, record) if net.nodes[name].edited else ""
+            found = self._rows(_RESULT, (run_id, name, place))
+        elif net.nodes[stage].stage.fanout is None or record is None:
+            return None  # a barrier's results, which come one by one
+        elif name == fanout:
+            found = self._rows(_ITEM, (run_id, fanout, int(record)))
+        else:
+            found = self._rows(_RESULT, (run_id, name, record))
+        return found[0][0] if found else None
+
+    def _edition(self, run_id: str, name: str, record: str | None) -> str:
+        """Return where the value stands that hangs on a collect: in the newest edition up to the job's own."""
+        editions: dict[int, str] = {int(place[1:] or 1): place for (place,) in self._rows(_EDITIONS, (run_id, name))}
+        own = int(record[1:]) if record is not None else 1
+        return editions.get(max((edition for edition in editions if edition <= own), default=1), "")
+
+    def results(self, run_id: str, stage: str, after: int, limit: int) -> list[tuple[int, str]]:
+        """
+        Return the values that a stage has for its records, in their order; those of a fan-out are its items.
+
+        Args:
+            after: The number of the record after which to begin, ≥ 0.
+            limit: How many at most, ≥ 1.
+        Returns: The number of each record, and JSON text.
+        """
+        fanout = self._net(run_id).fanout_of(stage)
+        if fanout == stage:
+            return self._rows(_ITEMS, (run_id, fanout, after, limit))
+        return self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+
+    def results_head(self, run_id: str, stage: str) -> tuple[int, int, int]:
+        """
+        Return how many records have a value of a stage, how many are missing, and how many passed it by.
+
+        What is missing died or was cancelled, there or on the way there, or was bad to begin with.
+        """
+        fanout = self._net(run_id).fanout_of(stage)
+        sql = "SELECT position, records FROM fanout WHERE run_id = ? AND stage = ?"
+        found = self._rows(sql, (run_id, fanout))
+        position, records = found[0] if found else (0, 0)
+        if fanout == stage:
+            return records, position - records, 0
+        sql = "SELECT succeeded, skipped FROM run_count WHERE run_id = ? AND stage = ?"
+        succeeded, skipped = next(iter(self._rows(sql, (run_id, stage))), (0, 0))
+        return succeeded, max(0, position - succeeded - skipped), skipped
+
+    def runs_to_cancel(self, limit: int = 100) -> list[str]:
+        """Return runs whose cancellation has jobs left to look at. Served by run_cancel."""
+        sql = "SELECT id FROM run WHERE cancel_at IS NOT NULL LIMIT ?"
+        return [row[0] for row in self._rows(sql, (limit,))]
+
+    def progress(self, job_id: str) -> ProgressRow | None:
+        """Return how far a job says it is; None if it has not said."""
+        found = self._rows("SELECT done, total, started_at, at FROM progress WHERE job_id = ?", (job_id,))
+        return ProgressRow(*found[0]) if found else None

@@ -1,0 +1,120 @@
+"""Runs as a whole: starting, cancelling and resuming them. What is long is cut into chunks that a crash may part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from millrace.errors import KeyConflict, NotFound, WrongStatus
+from millrace.ledger import control, editions, flow
+from millrace.ledger.accept import checksum
+from millrace.ledger.ids import new_id
+from millrace.ledger.rows import Started
+
+if TYPE_CHECKING:
+    from millrace.ledger.rows import NewRun
+    from millrace.ledger.run_counts import Book
+    from millrace.ledger.states import Status
+    from millrace.ledger.transaction import Transaction
+
+_KNOWN: Final = """  -- the run that an idempotency key belongs to; served by run_key
+SELECT id, pipeline, inputs_hash FROM run WHERE client = ? AND key = ?"""
+_PLAN: Final = """  -- the graph that runs follow, once
+INSERT INTO plan (id, pipeline, text, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"""
+_RUN: Final = """  -- one run
+INSERT INTO run (id, pipeline, plan, client, status, inputs, inputs_hash, priority, key, source_kind, source_name,
+  correlation_id, edition, created_at) VALUES (?, ?, ?, ?, 'running', ?, ?, ?, ?, ?, ?, ?, 1, ?)"""
+_COUNT: Final = """  -- the counters of a stage of the run
+INSERT INTO run_count (run_id, stage, edition, waiting, queued, running, succeeded, dead, cancelled, skipped)
+VALUES (?, ?, 1, 0, 0, 0, 0, 0, 0, 0)"""
+_UNDONE: Final = """  -- jobs of records that may be put back, save those somebody decided against; by job_undone
+SELECT id, stage FROM job
+ WHERE run_id = ? AND run_id IS NOT NULL AND status IN ('dead', 'cancelled')
+   AND record IS NOT NULL AND record NOT LIKE '@%'
+   AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'
+ LIMIT ?"""
+_OWN: Final = """  -- the run's own job of a stage, if it may be put back; served by job_run
+SELECT id FROM job
+ WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status IN ('dead', 'cancelled')
+   AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'"""
+
+
+def start(tx: Transaction, new: NewRun) -> Started:
+    """
+    Write a run and the jobs that it begins with.
+
+    Raises: KeyConflict if the key belongs to a run of another pipeline or with other inputs.
+    """
+    digest = checksum(new.inputs)
+    known = _known(tx, new, digest)
+    if known is not None:
+        return Started(known, existed=True)
+    run_id = new.id or new_id(tx.now_ms)
+    tx.run(_PLAN, (new.plan.id, new.pipeline, new.plan.to_json(), tx.now_ms))
+    tx.run(
+        _RUN,
+        (
+            run_id, new.pipeline, new.plan.id, new.client, new.inputs, digest, new.priority, new.key, new.source.kind,
+            new.source.name, new.correlation_id or run_id, tx.now_ms,
+        ),
+    )  # fmt: skip
+    tx.connection.executemany(_COUNT, [(run_id, stage.name) for stage in new.plan.stages])
+    flow.proceed(tx, _book(tx, run_id))
+    return Started(run_id, existed=False)
+
+
+def _known(tx: Transaction, new: NewRun, digest: str) -> str | None:
+    found = tx.rows(_KNOWN, (new.client, new.key)) if new.key is not None else []
+    if not found:
+        return None
+    run_id, pipeline, known_digest = found[0]
+    if (pipeline, known_digest) != (new.pipeline, digest):
+        what = "other inputs" if pipeline == new.pipeline else f"pipeline {pipeline}"
+        msg = f'key "{new.key}" was used before with {what}, by run {run_id}: use a new key, or send the same again'
+        raise KeyConflict(msg, job_id=run_id)
+    return str(run_id)
+
+
+def resume(tx: Transaction, run_id: str, actor: str, limit: int) -> tuple[str, int]:
+    """
+    Put dead and cancelled jobs of a run back on their queues, but for those that somebody discarded.
+
+    Args:
+        limit: How many at most, ≥ 1; if it was reached there may be more, for the next call.
+    Returns: The run's status, and how many were put back.
+    Raises: NotFound; WrongStatus if the run is being cancelled.
+    """
+    book = _book(tx, run_id)
+    if book.cancelled and book.status == "running":
+        raise WrongStatus(f"run {run_id} is being cancelled: resume it when that is over")
+    jobs = [(job_id, stage) for job_id, stage in tx.rows(_UNDONE, (run_id, limit)) if stage in book.net.nodes]
+    if jobs or book.cancelled:
+        editions.reopen(tx, book, {stage for _, stage in jobs})
+    put_back = [control.put_back(tx, job_id, actor) for job_id, _ in jobs]
+    if len(put_back) < limit:  # the run's own jobs come last: only now is it known which edition they belong to
+        put_back += _resume_own(tx, book, actor)
+    flow.proceed(tx, book, book.net.of_fanout)
+    return book.status, len(put_back)
+
+
+def _resume_own(tx: Transaction, book: Book, actor: str) -> list[Status]:
+    put_back = []
+    for node in book.net.of_run:
+        for (job_id,) in tx.rows(_OWN, (book.run_id, node.name, book.place(node))):
+            editions.reopen(tx, book, ())
+            put_back.append(control.put_back(tx, job_id, actor))
+    return put_back
+
+
+def settle(tx: Transaction, run_id: str) -> str:
+    """Do what a run as it stands makes possible, its end included; return its status."""
+    book = _book(tx, run_id)
+    flow.proceed(tx, book, book.net.of_fanout)
+    return str(book.status)
+
+
+def _book(tx: Transaction, run_id: str) -> Book:
+    book = tx.runs.book(run_id)
+    if book is None:
+        msg = f"no run {run_id}"
+        raise NotFound(msg)
+    return book

@@ -18,6 +18,7 @@ Piece = list[tuple[int, str]]  # numbers of records, rising, and their values as
 Fetch = Callable[[int, int], Piece]  # (after this number, at most so many) → the next piece; empty: there are no more
 
 PIECE: Final = 500
+MAX_RESULT: Final = 8 * 2**20  # characters of one value, as JSON text: what is larger is kept in a file
 
 
 class Results(Generic[T]):
@@ -43,6 +44,27 @@ class Results(Generic[T]):
     def of(cls, values: Iterable[T], *, dead: int = 0, skipped: int = 0) -> Results[T]:
         """Return results made of these values, so that a stage that collects can be tested by calling it."""
         return _Given(values, dead=dead, skipped=skipped)
+
+    @staticmethod
+    def joined(*results: Results[Any]) -> Iterator[tuple[Any, ...]]:
+        """
+        Yield the values of several stages for the same record together, for the records that all of them have.
+
+        `for lead, points in Results.joined(leads, points): …` goes through each of them once, and keeps nothing.
+        """
+        walks = [one.records() for one in results]
+        try:
+            heads = [next(walk) for walk in walks]
+            while True:
+                last = max(number for number, _ in heads)
+                for at, walk in enumerate(walks):
+                    while heads[at][0] < last:
+                        heads[at] = next(walk)
+                if all(number == last for number, _ in heads):
+                    yield tuple(value for _, value in heads)
+                    heads = [next(walk) for walk in walks]
+        except StopIteration:  # one of them has no more, so there is no record that all have
+            return
 
     def __iter__(self) -> Iterator[T]:
         return (value for _, value in self.records())

@@ -45,6 +45,54 @@ def greet(name: str) -> str:
     return f"Hello, {name}"
 '''
 
+PIPELINE = '''\
+"""Parcels: priced, sorted and totalled."""
+
+from collections.abc import Iterator
+
+from pydantic import BaseModel
+
+from millrace import Pipeline, Results
+
+parcels = Pipeline("parcels", inputs={"day": str, "rate": (int, 2)})
+
+
+class Parcel(BaseModel):
+    number: int
+    grams: int
+
+
+@parcels.stage
+def parcel(day: str) -> Iterator[Parcel]:
+    """Yield the parcels of a day."""
+    yield Parcel(number=1, grams=5)
+
+
+@parcels.stage(retries=0)
+def price(parcel: Parcel, rate: int) -> int:
+    return parcel.grams * rate
+
+
+@parcels.route
+def way(parcel: Parcel) -> str:
+    return "light"
+
+
+@way.to("heavy", "bulky")
+def pallet(parcel: Parcel) -> str:
+    return "pallet"
+
+
+@way.otherwise(queue="io")
+def label(parcel: Parcel, price: int) -> str:
+    return "label"
+
+
+@parcels.collect
+def total(price: Results[int]) -> int:
+    return sum(price)
+'''
+
 
 @dataclass(frozen=True)
 class Done:
@@ -96,6 +144,13 @@ class Site:
 def site(tmp_path: Path) -> Site:
     """Make a site with two tasks."""
     return Site(tmp_path)
+
+
+@pytest.fixture
+def parcels(site: Site) -> Site:
+    """Give the site a pipeline."""
+    (site.root / "cli_jobs" / "parcels.py").write_text(PIPELINE)
+    return site
 
 
 @pytest.fixture

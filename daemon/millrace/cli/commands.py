@@ -21,6 +21,9 @@ COMMANDS: Final[dict[str, Entry]] = {
     "serve": Entry("serve", "serve", "Run the daemon in the foreground."),
     "submit": Entry("submit", "submit", "Submit a job, or one for each line of a file."),
     "tasks": Entry("tasks", "tasks", "What can be run: list, show."),
+    "pipelines": Entry("pipelines", "pipelines", "Graphs of stages: list, show."),
+    "run": Entry("run", "run", "Start a run of a pipeline."),
+    "runs": Entry("runs", "runs", "Runs of pipelines: list, show, cancel, resume."),
     "jobs": Entry("jobs", "jobs", "What was asked for: list, show, retry, cancel, wait."),
     "dead": Entry("dead", "dead", "The dead letters: list, show, retry, discard."),
     "queues": Entry("queues", "queues", "The lanes: list, pause, resume."),
@@ -29,6 +32,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "config": Entry("config", "config", "The settings: check, show."),
     "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
+    "reload": Entry("reload", "reload", "Let a changed config.toml hold."),
     "install": Entry("install", "install", "Make Millrace a service of this machine."),
     "uninstall": Entry("install", "uninstall", "Take the service away; the site and the ledger stay."),
 }

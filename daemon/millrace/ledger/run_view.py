@@ -1,0 +1,67 @@
+"""What somebody who looks at a run wants to see at once: the run, the stages of its plan, who works on it, what died in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from millrace.ledger.rows import JobFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from millrace.ledger.plan import PlanStage
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import JobRow, ProgressRow, RunRow
+
+_DEAD: Final = 20
+_WORKING: Final = 5
+
+
+class RunView(NamedTuple):
+    """A run as it stands. `dead` and `working` hold the newest few; `stages` are those of the plan that it follows."""
+
+    run: RunRow
+    stages: Sequence[PlanStage]
+    dead: Sequence[JobRow]
+    working: Sequence[tuple[JobRow, ProgressRow | None]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the contract's run, with its stages, the newest of what died, and what it works on."""
+        return {
+            **self.run.as_json(),
+            "stages": [{"name": stage.name, "kind": stage.kind, "scope": stage.fanout} for stage in self.stages],
+            "dead": [_dead(job) for job in self.dead],
+            "working": [
+                {"id": job.id, "stage": job.stage, "record": job.record, "progress": p.as_json() if p else None}
+                for job, p in self.working
+            ],
+        }
+
+
+def view_run(reads: Reads, run_id: str) -> RunView:
+    """
+    Return a run as it stands.
+
+    Args:
+        run_id: Its id, or a unique start of it.
+    Raises: NotFound.
+    """
+    run = reads.run(run_id)
+    dead = reads.jobs(JobFilter(run=run.id, status="dead", limit=_DEAD)).jobs if has(run, "dead") else []
+    running = reads.jobs(JobFilter(run=run.id, status="running", limit=_WORKING)).jobs if has(run, "running") else []
+    working = [(job, reads.progress(job.id)) for job in running]
+    return RunView(run, reads.plan(run.id).stages, dead, working)
+
+
+def has(run: RunRow, status: str) -> bool:
+    """Whether any stage of a run has jobs of a status, by its counters."""
+    return any(of_stage.get(status) for of_stage in run.counts.values())
+
+
+def _dead(job: JobRow) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "stage": job.stage,
+        "record": job.record,
+        "error": job.error.as_json() if job.error else None,
+    }

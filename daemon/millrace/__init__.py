@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from millrace.define.task import task
     from millrace.errors import GiveUp, RetryLater
     from millrace.runner.context import context, log, settings, step
+    from millrace.runner.track import track
 
 __version__: Final = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "settings",
     "step",
     "task",
+    "track",
 ]
 
 _HOMES: Final = {
@@ -45,6 +47,7 @@ _HOMES: Final = {
     "settings": "millrace.runner.context",
     "step": "millrace.runner.context",
     "task": "millrace.define.task",
+    "track": "millrace.runner.track",
 }
 
 

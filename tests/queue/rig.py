@@ -107,6 +107,7 @@ class House:
         self.kit = Kit(
             registry=self.registry,
             moves=self.ledger.moves,
+            reads=self.ledger.reads,
             clock=self.clock,
             emit=self.events.append,
             children=self.children,

@@ -19,7 +19,8 @@ from millrace.errors import (
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.accept import Accepted
 from millrace.ledger.rows import Source
-from millrace.queue.submit import CHUNK, LATEST_MS, MAX_KEY, MAX_PRIORITY, Submission
+from millrace.queue.bounds import LATEST_MS, MAX_KEY, MAX_PRIORITY
+from millrace.queue.submit import CHUNK, Submission
 from tests.ledger.rig import hold
 from tests.queue.rig import LIMIT_S, House
 

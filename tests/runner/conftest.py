@@ -64,6 +64,7 @@ def rig(site: Path, tmp_path: Path) -> Iterator[Rig]:
     kit = Kit(
         registry=load_jobs(site, "jobs", queues={"default", "small"}),
         moves=ledger.moves,
+        reads=ledger.reads,
         clock=SYSTEM,
         emit=events.append,
         children=children,

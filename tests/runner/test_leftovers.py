@@ -37,7 +37,7 @@ ledger = Ledger(site / "ledger.db")
 ledger.moves.daemon = "d1"
 children = Children(root=site, jobs="jobs", daemon_id="d1", ledger_mark=mark, scratch=site / "scratch",
                     queues={"default"}, clock=SYSTEM, emit=ignore, moves=ledger.moves)
-kit = Kit(load_jobs(site, "jobs", queues={"default"}), ledger.moves, SYSTEM, ignore, children)
+kit = Kit(load_jobs(site, "jobs", queues={"default"}), ledger.moves, ledger.reads, SYSTEM, ignore, children)
 payload = json.dumps({"note": note} if task == "family" else {"release": note + ".never", "started": note})
 ledger.moves.accept([NewJob(task, "default", payload)]).wait()
 held = ledger.moves.claim("default", 1).wait()[0]

@@ -85,6 +85,7 @@ class DefaultsSettings(Section):
 
     `grace` lies between asking a child process to end and killing it, `drain` between the daemon's TERM and handing
     running jobs back; a child without work ends after `child_idle`. All in seconds; `backoff` is (first, longest).
+    A fan-out pauses when `fan_out` jobs of its records are open, and goes on below half of that.
     """
 
     retries: Annotated[Whole, Field(ge=0, le=100)] = 3
@@ -93,6 +94,7 @@ class DefaultsSettings(Section):
     grace: Annotated[float, duration(0.0, 10 * MINUTE)] = 5.0
     drain: Annotated[float, duration(0.0, HOUR)] = 30.0
     child_idle: Annotated[float, duration(0.0, DAY)] = MINUTE
+    fan_out: Annotated[Whole, Field(ge=100, le=10**7)] = 50_000
 
 
 class QueueSettings(Section):

@@ -26,6 +26,7 @@ from millrace.runner.children import Children
 from millrace.runner.kit import Kit
 from millrace.runner.leftovers import kill_leftovers
 from millrace.runner.policy import RunPolicy
+from millrace.runner.rulebook import RuleBook
 from millrace.runner.running import Running
 
 if TYPE_CHECKING:
@@ -88,11 +89,13 @@ class Engine:
         self._kit = Kit(
             registry=self.registry,
             moves=self.moves,
+            reads=self.ledger.reads,
             clock=clock,
             emit=emit,
             children=self.children,
             defaults=RunPolicy(timeout_s=defaults.timeout, backoff_base_s=base_s, backoff_cap_s=cap_s),
             settings_of=settings.for_client,
+            rules=RuleBook(settings.rule_tables()),
         )
         self._pools = [
             Pool(

@@ -78,12 +78,31 @@ class Submitter:
         self._emit = emit
         self._clock = clock
         self._rooms: dict[str, tuple[float, int]] = {}
+        self._runs = RunStarter(registry, settings, moves, emit=emit, full=self.full)
 
     def apply(self, settings: Settings) -> None:
         """Check by these settings from now on."""
         self._clients = settings.client_names()
         self._settings = settings
         self._rooms.clear()
+        self._runs.apply(settings)
+
+    def start_run(self, wanted: RunSubmission) -> Started:
+        """
+        Check a request for a run, write the run, and return once it is on disk.
+
+        Raises: UnknownTask (its field says what of it: pipeline or client), PayloadError, TooLarge, Overloaded,
+            KeyConflict, LedgerError.
+        """
+        return self._runs.hand_in(wanted).wait(COMMIT_S)
+
+    def hand_in_run(self, wanted: RunSubmission) -> Ticket[Started]:
+        """Check a request for a run and hand it to the writer; raises as `start_run`, but for what the ledger finds."""
+        return self._runs.hand_in(wanted)
+
+    def plan_run(self, wanted: RunSubmission) -> NewRun:
+        """Return the run that would be started, with its checked inputs and its plan; nothing is written."""
+        return self._runs.prepare(wanted)
 
     def submit(self, wanted: Submission) -> Accepted:
         """

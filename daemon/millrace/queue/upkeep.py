@@ -9,13 +9,14 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
-from millrace.errors import LedgerError
+from millrace.errors import LedgerError, UnknownTask
 from millrace.events import PartRestarted
 from millrace.runner.outcome import record_again
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from millrace.define.registry import Registry
     from millrace.ledger.ledger import Ledger
     from millrace.ledger.transaction import Changes
     from millrace.ledger.wake import Listener
@@ -59,6 +60,16 @@ class Upkeep:
         self._due_changed.set()
         for thread in self._threads.values():
             thread.join(TURN_S * 5)
+
+    def revive(self) -> list[str]:
+        """Start threads again that have ended though nobody stopped them; return their names."""
+        if self._stop.is_set():
+            return []
+        dead = [name for name, thread in self._threads.items() if thread.ident is not None and not thread.is_alive()]
+        for name in dead:
+            self._threads[name] = self._thread(name)
+            self._threads[name].start()
+        return dead
 
     def ages(self) -> dict[str, float]:
         """Return how many seconds ago each thread made its last turn."""
@@ -128,6 +139,7 @@ class Upkeep:
             pool.tend()
         self._kit.children.reap_idle()
         record_again(self._kit)
+        self._go_on_with_cancels()
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
             try:
@@ -135,14 +147,29 @@ class Upkeep:
             except LedgerError as error:
                 self._kit.emit(PartRestarted("heartbeat", str(error)))
 
+    def _go_on_with_cancels(self) -> None:
+        """Cancel more jobs of runs whose end was asked for, until a turn's time is up."""
+        until = self._clock.monotonic() + TURN_S
+        for run_id in self._ledger.reads.runs_to_cancel():
+            while self._kit.moves.cancel_some(run_id).wait() and self._clock.monotonic() < until:
+                pass
+
 
 def promote_what_fits(ledger: Ledger, kit: Kit) -> int:
     """Queue jobs whose task is back, or whose payload fits again: what a starting daemon does; return how many."""
     count = 0
     for reason in ("unknown_task", "payload"):
         for task in ledger.reads.held_tasks(reason):
-            if task not in kit.registry.tasks:
+            if not _known(kit.registry, task):
                 continue
             while promoted := kit.moves.promote_fitting(reason, task, PROMOTE).wait():
                 count += promoted
     return count
+
+
+def _known(registry: Registry, task: str) -> bool:
+    try:
+        registry.find(task)
+    except UnknownTask:
+        return False
+    return True

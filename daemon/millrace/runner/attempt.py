@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
+import json
 import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MAX_DURATION_S, parse_duration
 from millrace.define.payload import result_json
-from millrace.errors import GiveUp, Parked, PayloadError, RetryLater
+from millrace.define.results import MAX_RESULT
+from millrace.define.rules import ruled
+from millrace.errors import GiveUp, Parked, PayloadError, ResultNotJSON, RetryLater
 from millrace.ledger.rows import JobError
+from millrace.runner.stages import bound
 from millrace.runner.stop import StopJob
 from millrace.runner.text import MAX_TYPE, clean, error_of, message_of
-from millrace.runner.verdict import MAX_RESULT, Verdict
+from millrace.runner.verdict import Verdict
 
 if TYPE_CHECKING:
     from millrace.define.policy import Policy
+    from millrace.define.rules import Decision
     from millrace.define.task import Task
+
+MAX_OUTCOME: Final = 200  # characters of what a table gave, in a job's history
 
 
 def attempt(task: Task[..., Any], payload: str) -> Verdict:
     """Run the function once. Never raises, whatever the function raises: `sys.exit` would end a worker thread."""
     try:
-        arguments = task.arguments(payload)
+        call = bound(task, payload)
     except PayloadError as exc:
         return Verdict("payload", error=error_of(exc))
     try:
-        value = task.fn(**arguments)
+        value = call()
     except StopJob as stop:
         return Verdict(stop.why)
     except BaseException as exc:  # noqa: BLE001 - job code: SystemExit and KeyboardInterrupt are verdicts too
-        return verdict_of(exc, task.policy)
-    return _result(value)
+        return _told(verdict_of(exc, task.policy))
+    return _told(_result(value))
+
+
+def _told(verdict: Verdict) -> Verdict:
+    """Add what decision tables decided: the history of a job tells which row sent it where."""
+    here = ruled()
+    if here is None or not here.decided:
+        return verdict
+    facts: dict[str, Any] = {"decisions": [{**one.as_json(), "outcome": _outcome(one)} for one in here.decisions]}
+    if here.decided > len(here.decisions):
+        facts["decided"] = here.decided
+    return replace(verdict, facts=facts)
+
+
+def _outcome(decision: Decision) -> Any:
+    """Return what came of a decision as a history keeps it: JSON, and short."""
+    try:
+        text = result_json(decision.outcome)
+    except ResultNotJSON:  # the job has put something of its own into it since
+        return None
+    return json.loads(text) if len(text) <= MAX_OUTCOME else clean(text, MAX_OUTCOME)
 
 
 def _result(value: object) -> Verdict:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.define.load import load_jobs
+from millrace.define.stage import Stage
 from millrace.errors import UnknownTask
 from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, Entered
@@ -46,9 +47,11 @@ def load(root: Path, jobs: str, queues: Sequence[str]) -> Registry:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     registry = load_jobs(root, jobs, queues=frozenset(queues))
-    for task in registry.tasks.values():
+    for task in registry.runnable():
         with contextlib.suppress(TypeError):  # a signature that is none shows when it is called
             _ = task.shape  # built once, here, so that no child has to load pydantic
+            if isinstance(task, Stage) and task.kind == "fanout":
+                _ = task.items
     return registry
 
 

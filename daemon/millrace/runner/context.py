@@ -12,8 +12,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
-from millrace.clock import SYSTEM
+from millrace.clock import SYSTEM, Clock
+from millrace.define.rules import Ruled
 from millrace.ledger.rows import DEFAULT_CLIENT
+from millrace.runner.rulebook import AskedTables
 from millrace.runner.text import MAX_MESSAGE, clean
 
 P = ParamSpec("P")
@@ -45,6 +47,7 @@ class Context:
         attempt: Which claim of the job this is, from 1; it only rises.
         deadline: When the attempt's time is up, on the monotonic clock; None means never.
         settings: The client's values of [settings.*].
+        clock: What the deadline is on; a test has its own.
     """
 
     job_id: str = ""
@@ -59,10 +62,11 @@ class Context:
     deadline: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     line: Line | None = field(default=None, repr=False)
+    clock: Clock = field(default=SYSTEM, repr=False)
 
     def remaining_s(self) -> float | None:
         """Return the seconds until the deadline, ≥ 0; None when there is none."""
-        return None if self.deadline is None else max(0.0, self.deadline - SYSTEM.monotonic())
+        return None if self.deadline is None else max(0.0, self.deadline - self.clock.monotonic())
 
     def check(self) -> None:
         """End this attempt here if its time is up, it was cancelled, or the daemon goes down. For long loops."""
@@ -81,20 +85,28 @@ def context() -> Context:
 
 
 class Entered:
-    """Makes `ctx` the context of this thread, or of every thread of the process, while a `with` lasts."""
+    """
+    Makes `ctx` the context of this thread, or of every thread of the process, while a `with` lasts. Decision tables
+    are asked for over its line then, and what they decide is noted.
+    """
 
-    __slots__ = ("_ctx", "_token", "_whole_process")
+    __slots__ = ("_ctx", "_ruled", "_token", "_whole_process")
 
     def __init__(self, ctx: Context, *, whole_process: bool = False) -> None:
         self._ctx = ctx
         self._whole_process = whole_process
+        self._ruled = Ruled(AskedTables(ctx.line), whole_process=whole_process) if ctx.line is not None else None
 
     def __enter__(self) -> None:
         self._token = _here.set(self._ctx)
         if self._whole_process:
             _process.append(self._ctx)
+        if self._ruled is not None:
+            self._ruled.__enter__()
 
     def __exit__(self, *_error: object) -> None:
+        if self._ruled is not None:
+            self._ruled.__exit__()
         _here.reset(self._token)
         if self._whole_process:
             _process.remove(self._ctx)

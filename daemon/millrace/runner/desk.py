@@ -1,6 +1,7 @@
 """
 Where the questions and remarks of a running job are dealt with, whether they came over a socket or by a plain call.
-Steps are the ledger's; effects, permits and emitted items belong to rooms above, which fill `Journal`.
+Steps are the ledger's, what concerns a run is the clerk's; effects and permits belong to rooms above, which fill
+`Journal`.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.events import JobLogged
+from millrace.runner.clerk import ANSWERS, Clerk
 from millrace.runner.protocol import QUESTIONS, REMARKS, ProtocolError, Unsupported
 from millrace.runner.text import clean
 
 if TYPE_CHECKING:
-    from millrace.events import Emit
-    from millrace.ledger.moves import Moves
     from millrace.ledger.rows import Claim
+    from millrace.runner.kit import Kit
     from millrace.runner.output import Budget
 
 
@@ -22,20 +23,21 @@ class Journal(Protocol):
     """What an upper room answers for a running job. Everything it writes is fenced by `held.attempt`."""
 
     def answer(self, held: Claim, kind: str, body: dict[str, Any]) -> Any:
-        """Return the JSON answer to `once.begin`, `once.end`, `permit` or `emit`, after its commit."""
+        """Return the JSON answer to `once.begin`, `once.end` or `permit`, after its commit."""
 
     def remark(self, held: Claim, kind: str, body: dict[str, Any]) -> None:
-        """Take note of `called` or `progress`; must be quick."""
+        """Take note of `called`; must be quick."""
 
 
 class Desk:
     """Answers one attempt."""
 
-    def __init__(self, held: Claim, moves: Moves, journal: Journal | None, emit: Emit, budget: Budget) -> None:
+    def __init__(self, held: Claim, kit: Kit, budget: Budget) -> None:
         self.held = held
-        self._moves = moves
-        self._journal = journal
-        self._emit = emit
+        self._moves = kit.moves
+        self._journal = kit.journal
+        self._emit = kit.emit
+        self._clerk = Clerk(held, kit)
         self.budget = budget
 
     def answer(self, kind: str, body: dict[str, Any]) -> Any:
@@ -50,6 +52,8 @@ class Desk:
             return self._moves.step_get(self.held, _text(body, "name")).wait()
         if kind == "step.put":
             return self._moves.step_put(self.held, _text(body, "name"), _text(body, "result")).wait()
+        if kind in ANSWERS:
+            return self._clerk.answer(kind, body)
         if self._journal is None:
             raise Unsupported(f"{kind}: this daemon keeps no journal for it yet")
         return self._journal.answer(self.held, kind, body)
@@ -60,6 +64,8 @@ class Desk:
             raise ProtocolError(f"{kind} is no remark")
         if kind == "log":
             self.log(_text(body, "text"), _text(body, "level"))
+        elif kind == "progress":
+            self._clerk.progress(body)
         elif self._journal is not None:
             self._journal.remark(self.held, kind, body)
 
@@ -68,8 +74,9 @@ class Desk:
         if self.budget.spend(len(text)):
             self._say(text, level)
 
-    def dropped(self) -> None:
-        """Say once, at the end, what the budget kept out of the log."""
+    def close(self) -> None:
+        """Note the last progress, and say once what the budget kept out of the log."""
+        self._clerk.close()
         budget = self.budget
         if budget.dropped_lines or budget.dropped_bytes:
             self._say(f"… {budget.dropped_lines} lines, {budget.dropped_bytes} bytes of output dropped", "warning")

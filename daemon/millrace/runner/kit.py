@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from millrace.runner.policy import RunPolicy
+from millrace.runner.rulebook import RuleBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
     from millrace.events import Emit
     from millrace.ledger.moves import Moves
+    from millrace.ledger.reads import Reads
     from millrace.runner.children import Children
     from millrace.runner.desk import Journal
     from millrace.runner.outcome import Ended
@@ -25,26 +27,30 @@ def _no_settings(_client: str) -> dict[str, Any]:
     return {}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Kit:
     """
     What the runner works with.
 
     Args:
-        registry: The tasks of the site.
+        registry: The tasks and pipelines of the site.
+        reads: Where the arguments of stages come from.
         defaults: The policy that fills what a task leaves open.
-        settings_of: A client's values of [settings.*].
-        journal: Keeper of effects, permits and emitted items, filled by an upper room; None answers `unsupported`.
+        settings_of: A client's values of [settings.*]. It and `defaults` are replaced when settings are read again.
+        rules: The decision tables of the site.
+        journal: Keeper of effects and permits, filled by an upper room; None answers `unsupported`.
         unrecorded: Outcomes that the ledger could not take yet; `outcome.record_again` empties it.
     """
 
     registry: Registry
     moves: Moves
+    reads: Reads
     clock: Clock
     emit: Emit
     children: Children
     defaults: RunPolicy = field(default_factory=RunPolicy)
     settings_of: Callable[[str], dict[str, Any]] = _no_settings
+    rules: RuleBook = field(default_factory=RuleBook)
     journal: Journal | None = None
     random: Random = field(default_factory=Random)
     unrecorded: deque[Ended] = field(default_factory=deque)

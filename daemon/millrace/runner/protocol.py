@@ -5,7 +5,8 @@ under "m". Small on purpose: a job through a warm child costs one line each way.
     daemon → child   run      job, task, payload, fence and policy of one attempt
                      answer   the reply to the one question that is open, given after its commit
                      stop     why: the attempt was asked to end
-    child → daemon   step.get step.put once.begin once.end permit emit      questions: each waits for its answer
+    child → daemon   step.get step.put once.begin once.end permit           questions: each waits for its answer
+                     emit.begin emit results.head results rules
                      called progress log                                    remarks: nobody waits
                      done     the verdict, and whether the child is clean enough for another job
 """
@@ -20,7 +21,10 @@ from millrace.errors import MillraceError
 
 Message = dict[str, Any]
 
-QUESTIONS: Final = frozenset({"step.get", "step.put", "once.begin", "once.end", "permit", "emit"})
+QUESTIONS: Final = frozenset(
+    {"step.get", "step.put", "once.begin", "once.end", "permit"}
+    | {"emit.begin", "emit", "results.head", "results", "rules"}
+)
 REMARKS: Final = frozenset({"called", "progress", "log"})
 ORDERS: Final = frozenset({"run", "answer", "stop"})
 FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}

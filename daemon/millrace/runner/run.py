@@ -9,6 +9,7 @@ from millrace.errors import UnknownTask
 from millrace.events import AttemptStarted
 from millrace.ledger.rows import JobError
 from millrace.runner.desk import Desk
+from millrace.runner.gather import gathered
 from millrace.runner.outcome import Ended, record
 from millrace.runner.output import Budget
 from millrace.runner.retry import decide
@@ -76,12 +77,12 @@ def _verdict(live: Live, kit: Kit, *, isolated: bool) -> tuple[Verdict, RunPolic
 
 
 def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, *, isolated: bool) -> Verdict:
-    held = live.held
-    desk = Desk(held, kit.moves, kit.journal, kit.emit, Budget(kit.clock))
+    held = gathered(live.held, task, kit.reads)
+    desk = Desk(held, kit, Budget(kit.clock))
     settings = kit.settings_of(held.client)
     try:
         if live.kind == "process":
             return kit.children.run(held, desk, live, timeout_s=policy.timeout_s, settings=settings, alone=isolated)
         return run_in_thread(task, live, desk, clock=kit.clock, timeout_s=policy.timeout_s, settings=settings)
     finally:
-        desk.dropped()
+        desk.close()

@@ -53,7 +53,7 @@ def run_in_thread(
         live: The attempt's entry in the map of running ones; its deadline is set here.
         timeout_s: Seconds until `step`, `log` and the like end the attempt, > 0; None means no bound.
     """
-    held = live.held
+    held = desk.held
     live.begin(clock.monotonic(), timeout_s)
     ctx = Context(
         job_id=held.job_id,

@@ -15,6 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pydantic_core import to_json
+
 from millrace.ledger.rows import JobError
 from millrace.runner.protocol import Message, ProtocolError
 from millrace.runner.text import MAX_TRACEBACK, MAX_TYPE, clean
@@ -23,7 +25,7 @@ KINDS: Final = frozenset(
     {"ok", "failed", "gave_up", "retry_later", "crashed", "lost", "timeout", "cancelled", "interrupted", "parked"}
     | {"unknown_task", "payload", "no_child"}
 )
-MAX_RESULT: Final = 8 * 2**20
+MAX_FACTS: Final = 32 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Verdict:
         retryable: False when the exception is one that the task never retries on.
         after_s: Delay that the job asked for, in seconds.
         reason: For `parked` the waiting reason, for `gave_up` the cause, for `crashed` how it died.
-        facts: Evidence for `explain`: pid, signal, exit code.
+        facts: Evidence for `explain`: pid, signal, exit code, what decision tables decided.
     """
 
     kind: str
@@ -63,6 +65,8 @@ def as_message(verdict: Verdict, *, clean_child: bool) -> Message:
         message["after"] = verdict.after_s
     if verdict.reason:
         message["why"] = verdict.reason
+    if verdict.facts:
+        message["facts"] = verdict.facts
     if not clean_child:
         message["dirty"] = True
     return message
@@ -74,12 +78,14 @@ def from_message(message: Message, facts: dict[str, Any]) -> Verdict:
 
     Raises: ProtocolError if the child, which runs foreign code, made it up.
     """
-    kind, result, after = message.get("v"), message.get("r"), message.get("after")
+    kind, result, after, own = message.get("v"), message.get("r"), message.get("after"), message.get("facts", {})
     fits = (
         isinstance(kind, str)
         and kind in KINDS
         and isinstance(result, str | None)
         and isinstance(after, int | float | None)
+        and isinstance(own, dict)
+        and len(to_json(own)) <= MAX_FACTS
     )
     if not fits:
         raise ProtocolError("a verdict with impossible fields")
@@ -90,7 +96,7 @@ def from_message(message: Message, facts: dict[str, Any]) -> Verdict:
         retryable=not message.get("never"),
         after_s=after,
         reason=clean(str(message["why"]), MAX_TYPE) if "why" in message else "",
-        facts=facts,
+        facts={**own, **facts},
     )
 
 

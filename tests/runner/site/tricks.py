@@ -303,5 +303,5 @@ def asks(question: str) -> object:
     line = context().line
     if line is None:
         return None
-    line.tell("progress", {"done": 1})
+    line.tell("called", {"done": 1})
     return line.ask(question, {"key": "k"})

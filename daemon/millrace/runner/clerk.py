@@ -1,0 +1,133 @@
+"""
+Answers what a stage asks of its run: where its fan-out got to, the results it collects, the decision tables. Writes
+down what it emits and how far it is. One clerk serves one attempt, in the thread that supervises it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.errors import BadItem
+from millrace.ledger.rows import Item, JobError
+from millrace.runner.protocol import ProtocolError
+from millrace.runner.text import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from millrace.ledger.rows import Claim
+    from millrace.runner.kit import Kit
+
+ANSWERS: Final = frozenset({"emit.begin", "emit", "results.head", "results", "rules"})
+NOTE_S: Final = 2.0  # between two notes of an attempt's progress in the ledger
+PIECE: Final = 25  # results read at once: few, as each may be large
+PIECE_SIZE: Final = 2**20  # characters in one answer, about
+_MOST_WHOLE: Final = 2**53  # what any JSON reader keeps exact
+
+
+class Clerk:
+    """
+    Serves one attempt; whatever it writes is fenced by it.
+
+    Args:
+        held: The claim under which the attempt runs.
+    """
+
+    def __init__(self, held: Claim, kit: Kit) -> None:
+        self._held = held
+        self._kit = kit
+        self._noted = -NOTE_S
+        self._progress: tuple[int, int | None] | None = None  # what was told and is not noted yet
+        self._answers: dict[str, Callable[[dict[str, Any]], Any]] = {
+            "emit.begin": self._emit_begin,
+            "emit": self._emit,
+            "results.head": self._results_head,
+            "results": self._results,
+            "rules": lambda body: self._kit.rules.answer(body.get("known")),
+        }
+
+    def answer(self, kind: str, body: dict[str, Any]) -> Any:
+        """
+        Return the JSON answer to one of ANSWERS, after its commit.
+
+        Raises: ProtocolError for a question without its fields; LostClaim; LedgerError.
+        """
+        return self._answers[kind](body)
+
+    def progress(self, body: dict[str, Any]) -> None:
+        """Note how far the attempt is; not each time, as the ledger has better things to do."""
+        total = body.get("total")
+        self._progress = (_whole(body, "done"), None if total is None else _whole(body, "total"))
+        if self._kit.clock.monotonic() - self._noted >= NOTE_S:
+            self.close()
+
+    def close(self) -> None:
+        """Note what was told last."""
+        if self._progress is not None:
+            self._kit.moves.progress(self._held, *self._progress)
+            self._noted, self._progress = self._kit.clock.monotonic(), None
+
+    def _emit_begin(self, _body: dict[str, Any]) -> dict[str, Any]:
+        position, chain = self._kit.moves.fanout_state(self._held).wait()
+        return {"position": position, "chain": chain}
+
+    def _emit(self, body: dict[str, Any]) -> bool:
+        items, chain = body.get("items"), body.get("chain")
+        if not isinstance(items, list) or not isinstance(chain, str):
+            raise ProtocolError("emit: a message without items and chain")
+        position, begun = _whole(body, "position"), _whole(body, "begun")
+        if position != begun + len(items):
+            raise ProtocolError(f"emit: {len(items)} items do not lead from {begun} to {position}")
+        told = [_item(one) for one in items]
+        return self._kit.moves.emit(self._held, told, position=position, chain=chain, begun=begun).wait()
+
+    def _results_head(self, body: dict[str, Any]) -> dict[str, int]:
+        count, dead, skipped = self._kit.reads.results_head(self._run(), _text(body, "stage"))
+        return {"count": count, "dead": dead, "skipped": skipped}
+
+    def _results(self, body: dict[str, Any]) -> list[list[Any]]:
+        """Return the next results; fewer than were asked for where they are large. An empty answer is the end."""
+        stage, after, limit = _text(body, "stage"), _whole(body, "after"), _whole(body, "limit")
+        found: list[list[Any]] = []
+        size = 0
+        while len(found) < limit and size < PIECE_SIZE:
+            piece = self._kit.reads.results(self._run(), stage, after, min(PIECE, limit - len(found)))
+            if not piece:
+                break
+            found += [[number, text] for number, text in piece]
+            size += sum(len(text) for _, text in piece)
+            after = piece[-1][0]
+        return found
+
+    def _run(self) -> str:
+        if self._held.run_id is None:
+            raise ProtocolError("a question about a run, from a job of none")
+        return self._held.run_id
+
+
+def _item(told: object) -> Item:
+    """Read one item as `emission` tells it."""
+    match told:
+        case str():
+            return Item(told)
+        case [str(raw), str(reason)]:
+            try:
+                return Item(None, json.loads(raw), JobError(BadItem.__name__, clean(reason)))
+            except ValueError:
+                pass
+    raise ProtocolError("emit: an item that is none")
+
+
+def _text(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(f"a message without its text {name!r}")
+    return value
+
+
+def _whole(body: dict[str, Any], name: str) -> int:
+    value = body.get(name)
+    if not isinstance(value, int) or not 0 <= value < _MOST_WHOLE:
+        raise ProtocolError(f"a message without its number {name!r}")
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.define.fit import fits, type_name
@@ -88,12 +89,10 @@ def _branches(pipeline: Pipeline, route: Stage[..., Any]) -> Iterator[str]:
 
 
 def _labels(route: Stage[..., Any], taken: list[tuple[str, Stage[..., Any]]]) -> Iterator[str]:
-    first: dict[str, Stage[..., Any]] = {}
-    for label, one in taken:
-        other = first.setdefault(label, one)
-        if other is not one or [mine for mine, stage in taken if stage is one].count(label) > 1:
-            where = f"{other.stage} (line {other.line}) and {one.stage} (line {one.line})"
-            yield f'"{label}" leads to {where}: one label has one branch, and what follows may need its value'
+    for label, times in Counter(label for label, _ in taken).items():
+        if times > 1:
+            where = " and ".join(f"{one.stage} (line {one.line})" for mine, one in taken if mine == label)
+            yield f'label "{label}" stands above {where}: let one stage have it, and the other need that stage'
     try:
         returns = route.returns
     except TypeError:

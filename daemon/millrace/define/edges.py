@@ -37,6 +37,8 @@ def _unknown(pipeline: Pipeline, stage: Stage[..., Any], need: Need) -> str | No
     if need.name in known:
         return None
     hint = did_you_mean(need.name, known - {stage.stage})
+    if not need.required and not hint.startswith(" Did"):
+        hint = " Its default would be its only value: write that into the function"
     return f'parameter {need.name} is neither a stage nor an input of pipeline "{pipeline.name}".{hint}'
 
 

@@ -11,7 +11,19 @@ import typing
 from enum import Enum
 from typing import Annotated, Any, Literal, Union
 
-from millrace.define.wire import ANY, ARRAY, OBJECT, fields_of, form_of, own_reading, readable, required_of
+from millrace.define.wire import (
+    ANY,
+    ARRAY,
+    OBJECT,
+    fields_of,
+    form_of,
+    may_hold_more,
+    own_reading,
+    readable,
+    required_of,
+)
+
+Seen = frozenset[tuple[int, int]]  # the pairs of classes that are being compared: a tree holds trees
 
 _NONE = type(None)
 _UNIONS = (Union, types.UnionType)
@@ -38,7 +50,7 @@ def without_none(kind: Any) -> Any:
 
 def type_name(kind: Any) -> str:
     """Return a type as it is written in a signature."""
-    if kind in {_NONE, Any}:
+    if kind is _NONE or kind is Any:
         return "None" if kind is _NONE else "Any"
     if typing.get_origin(kind) is Annotated:
         return type_name(typing.get_args(kind)[0])
@@ -52,7 +64,7 @@ def type_name(kind: Any) -> str:
     return f"{name}[{', '.join(parts)}]" if parts else name
 
 
-def _fits(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _fits(given: Any, wanted: Any, seen: Seen) -> bool:
     given, wanted = _bare(given), _bare(wanted)
     if _open(given) or _open(wanted) or given == wanted:
         return True
@@ -66,11 +78,10 @@ def _fits(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
     choices = _values(wanted)
     if choices is not None:
         return any(_fits(given, type(_plain(choice)), seen) for choice in choices)
-    pair = (given, wanted)
-    return pair in seen or _classes_fit(given, wanted, seen | {pair})
+    return _classes_fit(given, wanted, seen)
 
 
-def _classes_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _classes_fit(given: Any, wanted: Any, seen: Seen) -> bool:
     made, taken = form_of(given), form_of(wanted)
     if ANY in {made, taken}:
         return True
@@ -83,7 +94,7 @@ def _classes_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> b
     return True
 
 
-def _arrays_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _arrays_fit(given: Any, wanted: Any, seen: Seen) -> bool:
     """Compare item by item where both say what they hold; an empty list fits all, but nobody means only that."""
     mine, theirs = _items(given), _items(wanted)
     if mine is None or theirs is None:
@@ -107,32 +118,32 @@ def _items(kind: Any) -> Any:
     return arguments or None
 
 
-def _objects_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _objects_fit(given: Any, wanted: Any, seen: Seen) -> bool:
     mine, theirs = fields_of(given), fields_of(wanted)
     if mine is None or theirs is None:
         return _values_fit(given, wanted, seen)
-    if _related(given, wanted):  # what is there may be the narrower one
+    pair = (id(given), id(wanted))
+    if pair in seen or _related(given, wanted):  # what is there may be the narrower one
         return True
-    if not required_of(wanted) <= mine.keys():
+    if not (may_hold_more(given) or required_of(wanted) <= mine.keys()):
         return False
-    return all(_fits(mine[name], kind, seen) for name, kind in theirs.items() if name in mine)
+    return all(_fits(mine[name], kind, seen | {pair}) for name, kind in theirs.items() if name in mine)
 
 
-def _values_fit(given: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _values_fit(given: Any, wanted: Any, seen: Seen) -> bool:
     """Compare the values of two mappings; a mapping may be the object that a model is read from."""
     mine, theirs = typing.get_args(given), typing.get_args(wanted)
     return len(mine) != _PAIR or len(theirs) != _PAIR or _fits(mine[1], theirs[1], seen)
 
 
 def _related(given: Any, wanted: Any) -> bool:
-    one, other = typing.get_origin(given) or given, typing.get_origin(wanted) or wanted
     try:
-        return issubclass(one, other) or issubclass(other, one)
+        return issubclass(given, wanted) or issubclass(wanted, given)
     except TypeError:  # a TypedDict takes no such question
         return False
 
 
-def _value_fits(value: Any, wanted: Any, seen: frozenset[tuple[Any, Any]]) -> bool:
+def _value_fits(value: Any, wanted: Any, seen: Seen) -> bool:
     choices = _values(wanted)
     if choices is None:
         return _fits(type(_plain(value)), wanted, seen)
@@ -164,9 +175,11 @@ def _bare(kind: Any) -> Any:
     if typing.get_origin(kind) is Annotated:
         base, *notes = typing.get_args(kind)
         return Any if any(own_reading(note) for note in notes) else _bare(base)
-    if hasattr(kind, "__supertype__"):
+    if typing.get_origin(kind) in {typing.Required, typing.NotRequired}:
+        return _bare(typing.get_args(kind)[0])
+    if hasattr(kind, "__supertype__"):  # a NewType
         return _bare(kind.__supertype__)
-    return kind
+    return _bare(kind.__value__) if type(kind).__name__ == "TypeAliasType" else kind
 
 
 def _open(kind: Any) -> bool:

@@ -64,9 +64,8 @@ class Inputs:
         """Check inputs that are parsed already; the verdicts are those of `check`."""
         text = canonical(given, where=WHERE)
         if not isinstance(given, dict):
-            raise PayloadError(
-                [Problem(WHERE, f"must be a JSON object, not {shown(given)}", 'such as {"name": "value"}')]
-            )
+            reason = f"must be a JSON object, not {shown(given)}"
+            raise PayloadError([Problem(WHERE, reason, 'such as {"name": "value"}')])
         self.shape.arguments(text)
         return canonical({**self._defaults, **given}, where=WHERE)
 
@@ -99,13 +98,14 @@ def _check_default(one: Parameter) -> None:
     """Refuse a default that no run could use. A file that it names may come later."""
     from pydantic import TypeAdapter, ValidationError
 
+    from millrace.define.wording import plain_reason
+
+    what = f"input {one.name}: its default {one.default!r}"
     try:
         TypeAdapter(one.annotation).validate_json(result_json(one.default), strict=True)
     except ValidationError as error:
         details = [detail for detail in error.errors() if not detail["type"].startswith("path_")]
         if details:
-            raise TypeError(
-                f"input {one.name}: its default {one.default!r} does not fit: {details[0]['msg']}"
-            ) from None
+            raise TypeError(f"{what} {plain_reason(details[0]['msg'])}") from None
     except MillraceError as error:
-        raise TypeError(f"input {one.name}: its default {one.default!r} has no JSON form: {error}") from None
+        raise TypeError(f"{what} has no JSON form: {error}") from None

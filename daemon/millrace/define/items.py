@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_json
 
 from millrace.define.payload import result_json
+from millrace.define.shape import first_line
 from millrace.define.wording import problems_of
 from millrace.errors import Problem, ResultNotJSON
 
@@ -30,8 +31,7 @@ class Items:
             adapter: TypeAdapter[Any] = TypeAdapter(kind)
             self.schema: dict[str, Any] = adapter.json_schema()
         except Exception as error:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            raise TypeError(f"the type of its items cannot be checked: {first}") from error
+            raise TypeError(f"the type of its items cannot be checked: {first_line(error)}") from error
         self._validate = adapter.validator.validate_python
 
     def check(self, raw: object) -> tuple[str | None, tuple[Problem, ...]]:

@@ -135,7 +135,8 @@ def _gather(modules: list[ModuleType], root: Path, queues: Collection[str], prob
         if not flaws:
             registry.tasks[name] = claimants[0]
     places = {name: f"{_file(found[0], root)}:{found[0].line}" for name, found in named.items()}
-    _gather_pipelines(registry, _pipelines_in(modules), Surroundings(queues, places, root))
+    broken = {problem.file for problem in problems if problem.task is None}
+    _gather_pipelines(registry, _pipelines_in(modules), Surroundings(queues, places, broken, root))
     return registry
 
 

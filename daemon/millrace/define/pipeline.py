@@ -45,7 +45,7 @@ class Pipeline:
         self.inputs = {one.name: one for one in self.given.parameters}
         self.stages: dict[str, Stage[..., Any]] = {}  # by short name, in the order in which they are written
         self.declared: list[Stage[..., Any]] = []  # all of them, also two of one name
-        self._defaults = checked_defaults(options)
+        self.defaults = checked_defaults(options)
         self.file, self.line, self.summary = _where_called()
 
     def __repr__(self) -> str:
@@ -162,7 +162,7 @@ class Pipeline:
 
     def policy_of(self, options: Mapping[str, Any]) -> Policy:
         """Return the policy of a stage: its own options over the pipeline's."""
-        return policy_of(options, self._defaults)
+        return policy_of(options, self.defaults)
 
     def add(self, stage: Stage[P, R]) -> Stage[P, R]:
         """Take a stage in; whether it fits the others shows when all are there."""

@@ -144,12 +144,14 @@ def _unfit(parameters: Sequence[Parameter], error: Exception) -> str:
         except PydanticInvalidForJsonSchema:
             return f"parameter {parameter.name}: its type cannot be written in JSON"
         except Exception as single:  # noqa: BLE001 - whatever pydantic or a type of the site's raises is the answer
-            return f"parameter {parameter.name}: its type cannot be checked: {_first_line(single)}"
-    return f"the parameters cannot be checked together: {_first_line(error)}"
+            return f"parameter {parameter.name}: its type cannot be checked: {first_line(single)}"
+    return f"the parameters cannot be checked together: {first_line(error)}"
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def first_line(error: Exception) -> str:
+    """Return what pydantic has to say of a type that it cannot check, shortened."""
+    text = next(iter(str(error).splitlines()), type(error).__name__)
+    return text.partition(". Set `arbitrary_types_allowed")[0]  # advice for a model, which no parameter is
 
 
 def _jsonable(value: object) -> Any:

@@ -13,6 +13,8 @@ import uuid
 from collections import abc
 from typing import Any, Final
 
+from typing_extensions import get_type_hints, is_typeddict
+
 ANY: Final = "any"
 ARRAY: Final = "array"
 OBJECT: Final = "object"
@@ -52,12 +54,8 @@ _READ_FROM: Final = {
 
 def form_of(kind: Any) -> str:
     """Return the JSON form of a type's values; ANY when that is not known."""
-    origin = typing.get_origin(kind) or kind
-    if origin in _FORMS:
-        return _FORMS[origin]
-    if fields_of(kind) is not None:
-        return OBJECT
-    return ANY
+    form = _FORMS.get(typing.get_origin(kind) or kind)
+    return form or (ANY if fields_of(kind) is None else OBJECT)
 
 
 def readable(made: str, taken: str) -> bool:
@@ -67,27 +65,33 @@ def readable(made: str, taken: str) -> bool:
 
 def fields_of(kind: Any) -> dict[str, Any] | None:
     """Return the fields of a model, dataclass or typed dictionary by their names in JSON; None for all else."""
-    origin = typing.get_origin(kind) or kind
-    if not isinstance(origin, type) or own_reading(origin):
+    if not isinstance(kind, type) or own_reading(kind):
         return None
-    model = getattr(origin, "model_fields", None)
-    if isinstance(model, dict):
-        return _of_model(origin, model)
-    if typing.is_typeddict(origin) or (dataclasses.is_dataclass(origin) and typing.get_origin(kind) is None):
-        return _hints(origin)
-    return None
+    if isinstance(getattr(kind, "model_fields", None), dict):
+        return _of_model(kind)
+    try:
+        hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
+    except Exception:  # noqa: BLE001 - a name that is not there: pydantic finds its own way, or says so
+        return None
+    if is_typeddict(kind):
+        return hints
+    return {one.name: hints[one.name] for one in dataclasses.fields(kind)} if dataclasses.is_dataclass(kind) else None
 
 
 def required_of(kind: Any) -> frozenset[str]:
     """Return the names of the fields without which an object is not read as this type."""
-    origin: Any = typing.get_origin(kind) or kind
-    if hasattr(origin, "model_fields"):
-        return frozenset(name for name, field in origin.model_fields.items() if field.is_required())
-    if typing.is_typeddict(origin):
-        return frozenset(origin.__required_keys__)
+    if hasattr(kind, "model_fields"):
+        return frozenset(name for name, field in kind.model_fields.items() if field.is_required())
+    if is_typeddict(kind):
+        return frozenset(kind.__required_keys__)
     blank = dataclasses.MISSING
-    fields = dataclasses.fields(origin)
+    fields = dataclasses.fields(kind)
     return frozenset(one.name for one in fields if one.init and one.default is blank and one.default_factory is blank)
+
+
+def may_hold_more(kind: Any) -> bool:
+    """Return whether values of a type may have more fields than it names: a typed dictionary is any that has these."""
+    return is_typeddict(kind)
 
 
 def own_reading(thing: Any) -> bool:
@@ -96,14 +100,24 @@ def own_reading(thing: Any) -> bool:
 
     Such as a validator that runs before pydantic's: a model that takes a single text may well be given one.
     """
-    if type(thing).__name__ in {"AfterValidator", "PathType"}:  # they only look at what was read
+    note = type(thing).__name__
+    if note in {"AfterValidator", "PathType"}:  # they only look at what was read
         return False
-    if type(thing).__name__ in {"Strict", "FieldInfo"}:
-        return type(thing).__name__ == "FieldInfo" or not thing.strict
-    decorators = getattr(thing, "__pydantic_decorators__", None)
-    if decorators is not None:
-        return _decorated(decorators)
-    return hasattr(thing, "__get_pydantic_core_schema__") or hasattr(thing, "__get_validators__")
+    if note == "Strict":
+        return not thing.strict
+    if note == "FieldInfo":
+        return any(own_reading(one) for one in thing.metadata)
+    if isinstance(thing, type):
+        return any(_reads_itself(base) for base in thing.__mro__)
+    return hasattr(thing, "__get_pydantic_core_schema__")
+
+
+def _reads_itself(base: type) -> bool:
+    if base.__module__.partition(".")[0] in {"pydantic", "builtins", "enum"}:
+        return False
+    own = {"__get_pydantic_core_schema__", "_missing_"}
+    decorators = vars(base).get("__pydantic_decorators__")
+    return not own.isdisjoint(vars(base)) or (decorators is not None and _decorated(decorators))
 
 
 def _decorated(decorators: Any) -> bool:
@@ -111,17 +125,16 @@ def _decorated(decorators: Any) -> bool:
     return any(before) or bool(decorators.model_serializers or decorators.field_serializers)
 
 
-def _of_model(origin: Any, model: dict[str, Any]) -> dict[str, Any] | None:
-    """Leave alone what has other names in JSON, takes more fields than it has, or is no object."""
-    if getattr(origin, "__pydantic_root_model__", False) or origin.model_config.get("extra") == "allow":
+def _of_model(kind: Any) -> dict[str, Any] | None:
+    """Leave alone what has other names in JSON, takes more fields than it has, is read loosely, or is no object."""
+    config = kind.model_config
+    if kind.__pydantic_root_model__ or config.get("extra") == "allow" or config.get("strict") is False:
         return None
-    if any(field.alias or field.validation_alias or field.serialization_alias for field in model.values()):
+    fields = kind.model_fields
+    if any(field.alias or field.validation_alias or field.serialization_alias for field in fields.values()):
         return None
-    return {name: field.annotation for name, field in {**model, **origin.model_computed_fields}.items()}
-
-
-def _hints(origin: Any) -> dict[str, Any] | None:
-    try:
-        return typing.get_type_hints(origin)
-    except Exception:  # noqa: BLE001 - a name that is not there: pydantic finds its own way, or says so
-        return None
+    checks = kind.__pydantic_decorators__.field_validators.values()
+    loose = {name for one in checks if one.info.mode != "after" for name in one.info.fields}
+    loose |= {name for name, field in fields.items() if "*" in loose or any(map(own_reading, field.metadata))}
+    found = {name: Any if name in loose else field.annotation for name, field in fields.items()}
+    return {**found, **{name: one.return_type for name, one in kind.model_computed_fields.items()}}

@@ -39,6 +39,7 @@ _DEAD: Final = (
     Column("DIED", right=True),
     Column("ERROR", elastic=True),
 )
+_RUN: Final = Column("RUN", optional=True)
 
 
 def whose(command: F) -> F:
@@ -95,7 +96,7 @@ def job_table(jobs: Sequence[JobRow], now_ms: int) -> str:
     rows = [
         (
             job.id,
-            job.task,
+            task_words(job),
             status_words(job),
             ago(job.created_at, now_ms),
             job.queue,
@@ -111,8 +112,19 @@ def job_table(jobs: Sequence[JobRow], now_ms: int) -> str:
 
 def dead_table(jobs: Sequence[JobRow], now_ms: int) -> str:
     """Return dead letters as a table."""
-    rows = [(job.id, job.task, ago(job.finished_at, now_ms), error_words(job)) for job in jobs]
-    return table(_DEAD, rows, terminal_width())
+    columns = (*_DEAD, _RUN) if any(job.run_id for job in jobs) else _DEAD
+    rows = [
+        (job.id, task_words(job), ago(job.finished_at, now_ms), error_words(job), job.run_id or "")[: len(columns)]
+        for job in jobs
+    ]
+    return table(columns, rows, terminal_width())
+
+
+def task_words(job: JobRow) -> str:
+    """Return what a job runs, and for which record of its run, or in which edition: "leads.points #17"."""
+    if job.record is None:
+        return job.task
+    return f"{job.task} {job.record}" if job.record.startswith("@") else f"{job.task} #{job.record}"
 
 
 def status_words(job: JobRow) -> str:

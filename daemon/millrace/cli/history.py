@@ -106,6 +106,8 @@ def _present(job: JobRow, now_ms: int) -> Iterator[Line]:
     last = 4 * job.attempt + 3
     if job.status == Status.WAITING:
         yield Line(max(now_ms, job.created_at), last, waits(job.reason or ""))
+    elif job.status == Status.DEAD and not job.attempt and job.finished_at is not None:
+        yield Line(job.finished_at, last, "dead: the item that came for it does not fit, so there was nothing to run")
     elif job.status == Status.QUEUED:
         yield Line(max(now_ms, job.created_at), last, "queued: waits for a worker")
 

@@ -9,6 +9,7 @@ import click
 from millrace.cli.acting import Acts, confirm, jobs_words, some_ids_argument, yes_option
 from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
 from millrace.cli.output import as_json, echo_json
+from millrace.cli.progress import progress_words
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.times import Duration
 
@@ -63,18 +64,21 @@ def print_job(session: Session, job_id: str, *, as_json: bool, dead_only: bool =
     """Print one job with its attempts and events."""
     from millrace.cli.timeline import job_text
     from millrace.errors import WrongStatus
+    from millrace.ledger.run_view import with_arguments
 
     with session.reads() as reads:
-        job = reads.job(job_id)
+        job = with_arguments(reads, reads.job(job_id))
+        progress = reads.progress(job.id)
         attempts, events = reads.attempts(job.id), reads.events(job.id)
     if dead_only and job.status != "dead":
         raise WrongStatus(f"job {job.id} is {job.status}, no dead letter: millrace jobs show {job.id}")
     if as_json:
         history = {"attempts": [row.as_json() for row in attempts], "events": [row.as_json() for row in events]}
-        echo_json({**job.as_json(), **history})
+        echo_json({**job.as_json(), "progress": progress.as_json() if progress else None, **history})
     else:
         served = job.status != "running" or session.served()
-        click.echo(job_text(job, attempts, events, session.clock.now_ms(), served=served))
+        now_ms = session.clock.now_ms()
+        click.echo(job_text(job, attempts, events, now_ms, served=served, progress=progress_words(progress, now_ms)))
 
 
 @jobs.command("retry")

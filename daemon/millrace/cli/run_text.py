@@ -9,7 +9,7 @@ from millrace.cli.output import colored, plain, plural
 from millrace.cli.progress import progress_words
 from millrace.cli.stages import runs_words
 from millrace.cli.table import Column, table, terminal_width
-from millrace.cli.timeline import colored_title, fact, moment, shortened
+from millrace.cli.timeline import colored_title, fact, moment, place_words, shortened
 from millrace.cli.times import ago, took
 from millrace.clock import MS
 
@@ -30,7 +30,7 @@ _DEAD: Final = (
     Column("  ID"),
     Column("STAGE", elastic=True),
     Column("RECORD", right=True),
-    Column("DIED", right=True),
+    Column("DIED", right=True, optional=True),
     Column("ERROR", elastic=True),
 )
 
@@ -104,14 +104,6 @@ def _facts(run: RunRow, now_ms: int) -> Iterator[str]:
 def _working(view: RunView, now_ms: int) -> Iterator[str]:
     for job, progress in view.working:
         yield f"  {job.id}  {plain(place_words(job))}  {progress_words(progress, now_ms)}".rstrip()
-
-
-def place_words(job: JobRow) -> str:
-    """Return where in its run a job stands: "points, record 17"."""
-    stage = job.stage or ""
-    if job.record is None:
-        return stage
-    return f"{stage}, edition {job.record[1:]}" if job.record.startswith("@") else f"{stage}, record {job.record}"
 
 
 def _dead(view: RunView, now_ms: int) -> Iterator[str]:

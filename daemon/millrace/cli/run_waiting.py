@@ -10,8 +10,9 @@ import click
 
 from millrace.cli.filters import error_words
 from millrace.cli.output import plain
-from millrace.cli.run_text import place_words, stage_counts
+from millrace.cli.run_text import stage_counts
 from millrace.cli.session import tell
+from millrace.cli.timeline import place_words
 from millrace.errors import StillOpen
 
 if TYPE_CHECKING:

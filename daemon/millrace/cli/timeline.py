@@ -25,16 +25,24 @@ _NARROWEST: Final = 30
 
 
 def job_text(
-    job: JobRow, attempts: Sequence[AttemptRow], events: Sequence[EventRow], now_ms: int, *, served: bool = True
+    job: JobRow,
+    attempts: Sequence[AttemptRow],
+    events: Sequence[EventRow],
+    now_ms: int,
+    *,
+    served: bool = True,
+    progress: str = "",
 ) -> str:
     """
     Return all that `jobs show` tells of a job.
 
     Args:
         served: Whether a daemon runs.
+        progress: How far the job said last that it was; empty when it has not said.
     """
     lines = history(job, attempts, events, now_ms, served=served)
-    parts = [_head(job), *_facts(job, now_ms), "", colored_title("History")]
+    facts = [*_facts(job, now_ms), *([fact("progress", progress)] if progress else [])]
+    parts = [_head(job), *facts, "", colored_title("History")]
     parts += [f"  {_offset(line.at - job.created_at):>9}  {_folded(line.words)}" for line in lines]
     if job.error:
         parts += ["", colored_title("Last error" if job.status != Status.SUCCEEDED else "Last error, since overcome")]
@@ -55,6 +63,8 @@ def _head(job: JobRow) -> str:
 
 def _facts(job: JobRow, now_ms: int) -> Iterator[str]:
     source = " ".join(filter(None, (job.source.kind, job.source.name)))
+    if job.run_id is not None:
+        yield fact("run", f"{job.run_id}, {place_words(job)}")
     yield fact("queue", f"{job.queue}, priority {job.priority}" if job.priority else job.queue)
     yield fact("client", job.client)
     yield fact("from", source)
@@ -66,9 +76,17 @@ def _facts(job: JobRow, now_ms: int) -> Iterator[str]:
     yield fact("failures", f"{job.failures} of {job.max_attempts} that it may have" + _crashes(job))
     if job.key is not None:
         yield fact("key", job.key)
-    yield fact("payload", shortened(job.payload))
+    yield fact("arguments" if job.run_id is not None else "payload", shortened(job.payload))
     if job.result is not None:
         yield fact("result", shortened(job.result))
+
+
+def place_words(job: JobRow) -> str:
+    """Return where in its run a job stands: "points, record 17"."""
+    stage = job.stage or ""
+    if job.record is None:
+        return stage
+    return f"{stage}, edition {job.record[1:]}" if job.record.startswith("@") else f"{stage}, record {job.record}"
 
 
 def _crashes(job: JobRow) -> str:

@@ -16,6 +16,9 @@ _FORMATS: Final = {
     "uuid": ("UUID", "0199e0a4-5c6b-7d2e-8f3a-4b5c6d7e8f90"),
     "uri": ("address", "https://example.com/"),
     "email": ("mail address", "ada@example.com"),
+    "path": ("path", "inbox/leads.csv"),
+    "file-path": ("existing file", "inbox/leads.csv"),
+    "directory-path": ("existing folder", "inbox"),
 }
 # How a lower and an upper bound are said: both, the lower alone, the upper alone.
 _RANGES: Final = (

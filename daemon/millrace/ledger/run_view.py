@@ -1,7 +1,12 @@
-"""What somebody who looks at a run wants to see at once: the run, the stages of its plan, who works on it, what died in it."""
+"""
+What somebody wants to see at once who looks at a run (its stages, what it works on, what died in it), or at a job of
+one (the arguments that it is given).
+"""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.ledger.rows import JobFilter
@@ -65,3 +70,19 @@ def _dead(job: JobRow) -> dict[str, Any]:
         "record": job.record,
         "error": job.error.as_json() if job.error else None,
     }
+
+
+def with_arguments(reads: Reads, job: JobRow) -> JobRow:
+    """
+    Return a job as somebody wants to see it: that of a stage with the arguments that it is given, not the empty payload
+    that it has. What comes to it as results is not among them; a bad item is its own payload.
+    """
+    if job.run_id is None or job.stage is None:
+        return job
+    stage = next((one for one in reads.plan(job.run_id).stages if one.name == job.stage), None)
+    if stage is None or (stage.kind == "fanout" and job.record is not None):
+        return job
+    inputs = json.loads(reads.run_inputs(job.run_id))
+    given = {name: inputs[name] for name in stage.inputs if name in inputs}
+    given |= {name: json.loads(text) for name, text in reads.arguments(job.run_id, job.stage, job.record).items()}
+    return replace(job, payload=json.dumps(given, ensure_ascii=False, separators=(",", ":")))

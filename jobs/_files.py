@@ -61,6 +61,11 @@ def inside(base: Path, name: str) -> Path:
     return path
 
 
+def harmless(label: str) -> str:
+    """Keep a spreadsheet from taking a name for a formula."""
+    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label
+
+
 @contextmanager
 def written(path: Path) -> Iterator[TextIO]:
     """

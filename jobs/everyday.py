@@ -28,7 +28,7 @@ from pydantic import Field
 from millrace import GiveUp, context, log, task
 
 from ._customers import BadRow, customers
-from ._files import InnerPath, home, inside, written
+from ._files import InnerPath, harmless, home, inside, written
 from ._shop import database, opened, transaction
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def report(
         table = csv.writer(file)
         table.writerow([by, "sales", "quantity", "amount"])
         for label, sales, quantity, amount in shop.execute(TOTALS, {"by": by, "first": str(first), "last": str(last)}):
-            table.writerow([_harmless(label), sales, quantity, _money(amount)])
+            table.writerow([harmless(label), sales, quantity, _money(amount)])
             rows, cents = rows + 1, cents + amount
     log("report written", path=path, rows=rows)
     return Report(path, rows, _money(cents))
@@ -101,11 +101,6 @@ def _money(cents: int) -> Decimal:
     if not isinstance(cents, int):
         raise GiveUp(f"the sum {cents!r} is no whole number of cents: sale.cents must hold integers")
     return Decimal(cents).scaleb(-2)
-
-
-def _harmless(label: str) -> str:
-    """Keep a spreadsheet from taking a name for a formula."""
-    return f"'{label}" if label.startswith(("=", "+", "-", "@", "\t", "\r")) else label
 
 
 # ------------------------------------------------------------------------------------------------------------ the sync

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading  # noqa: TC003 - the same
 from collections.abc import Iterator  # noqa: TC003 - the pipelines read it
 from dataclasses import dataclass
 from typing import Any
@@ -198,6 +199,24 @@ def test_a_value_that_does_not_fit_the_next_stage_is_found() -> None:
     assert trial.status == "failed"
     assert trial.dead[0].error.startswith("PayloadError: ")
     assert "count: must be a whole number" in trial.dead[0].error
+
+
+def test_a_value_that_is_not_what_its_stage_says_is_found() -> None:
+    """Whoever needs it next would be sent what it cannot take."""
+    vague = Pipeline("vague", inputs={})
+
+    @vague.stage
+    def count() -> int:
+        return True
+
+    @vague.stage
+    def line() -> threading.Event:
+        return 1  # type: ignore[return-value]  # what has no form in JSON cannot be checked
+
+    trial = vague.try_it()
+    assert trial.value("line") == 1
+    with pytest.raises(ValueError, match=r'(?s)"count" returned what does not fit the type .*integer'):
+        trial.value("count")
 
 
 def test_a_route_returns_text() -> None:

@@ -15,7 +15,7 @@ from millrace.define.rehearsal import Rehearsal, TrialDead
 from millrace.errors import NotFound, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from millrace.define.pipeline import Pipeline
 
@@ -63,7 +63,8 @@ class Trial:
         """
         Return what a stage returned, in its own type; a list in the order of the records, if it runs once for each.
 
-        Raises: NotFound, if there is no such stage, or no value of it since it is dead, was skipped or never came up.
+        Raises: NotFound, if there is no such stage, or no value of it since it is dead, was skipped or never came up;
+            ValueError, if it is not of the type that the stage says.
         """
         values = self.by_record(stage)
         if self._played.is_many(stage):
@@ -76,12 +77,15 @@ class Trial:
         """
         Return the values of a stage by the number of the record; under None, if it runs once.
 
-        Raises: NotFound, if there is no such stage.
+        Raises: NotFound, if there is no such stage; ValueError as `value`.
         """
         if stage not in self._stages:
             raise NotFound(f'pipeline {self.pipeline} has no stage "{stage}".{did_you_mean(stage, self._stages)}')
         read = _reader(self._stages[stage].returns)
-        return {number: read(text) for number, text in self._played.values[stage].items()}
+        try:
+            return {number: read(text) for number, text in self._played.values[stage].items()}
+        except ValueError as error:
+            raise ValueError(f'stage "{stage}" returned what does not fit the type that it says: {error}') from error
 
     def __repr__(self) -> str:
         lines = [f"<trial of {self.pipeline}: {self.status}", *(f"  {one}" for one in self.dead[:_SHOWN])]
@@ -119,18 +123,14 @@ def _told(played: Rehearsal, stage: str) -> dict[str, int]:
     return {status: count for status, count in counts.items() if count}
 
 
-def _reader(returns: Any) -> Any:
-    """Return what reads a value in the type that its stage promises; where it broke its word, as what JSON has."""
+def _reader(returns: Any) -> Callable[[str], Any]:
+    """Return what reads a value in the type that its stage promises; one that cannot be checked, as what JSON has."""
     if returns is Any:
         return json.loads
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import PydanticSchemaGenerationError, TypeAdapter
 
-    adapter: TypeAdapter[Any] = TypeAdapter(returns)
-
-    def read(text: str) -> Any:
-        try:
-            return adapter.validate_json(text, strict=True)
-        except ValidationError:
-            return json.loads(text)
-
-    return read
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(returns)
+    except PydanticSchemaGenerationError:
+        return json.loads
+    return lambda text: adapter.validate_json(text, strict=True)

@@ -17,6 +17,7 @@ from millrace.define.wire import (
     OBJECT,
     fields_of,
     form_of,
+    is_number,
     may_hold_more,
     own_reading,
     readable,
@@ -77,7 +78,8 @@ def _fits(given: Any, wanted: Any, seen: Seen) -> bool:
         return all(_value_fits(value, wanted, seen) for value in values)
     choices = _values(wanted)
     if choices is not None:
-        return any(_fits(given, type(_plain(choice)), seen) for choice in choices)
+        kinds = {type(_plain(choice)) for choice in choices}
+        return any(_fits(given, kind, seen) or (is_number(given) and is_number(kind)) for kind in kinds)
     return _classes_fit(given, wanted, seen)
 
 
@@ -119,21 +121,25 @@ def _items(kind: Any) -> Any:
 
 
 def _objects_fit(given: Any, wanted: Any, seen: Seen) -> bool:
-    mine, theirs = fields_of(given), fields_of(wanted)
-    if mine is None or theirs is None:
-        return _values_fit(given, wanted, seen)
-    pair = (id(given), id(wanted))
+    mine, theirs, pair = fields_of(given), fields_of(wanted), (id(given), id(wanted))
     if pair in seen or _related(given, wanted):  # what is there may be the narrower one
         return True
+    if mine is None or theirs is None:
+        return _mappings_fit(given, wanted, seen | {pair})
     if not (may_hold_more(given) or required_of(wanted) <= mine.keys()):
         return False
     return all(_fits(mine[name], kind, seen | {pair}) for name, kind in theirs.items() if name in mine)
 
 
-def _values_fit(given: Any, wanted: Any, seen: Seen) -> bool:
-    """Compare the values of two mappings; a mapping may be the object that a model is read from."""
-    mine, theirs = typing.get_args(given), typing.get_args(wanted)
-    return len(mine) != _PAIR or len(theirs) != _PAIR or _fits(mine[1], theirs[1], seen)
+def _mappings_fit(given: Any, wanted: Any, seen: Seen) -> bool:
+    """Compare where one side or both are mappings, which say only what all their values are."""
+    mine, theirs = fields_of(given), fields_of(wanted)
+    holds, takes = typing.get_args(given), typing.get_args(wanted)
+    if mine is not None and len(takes) == _PAIR:
+        return all(_fits(kind, takes[1], seen) for kind in mine.values())
+    if theirs is not None and len(holds) == _PAIR:
+        return all(_fits(holds[1], theirs[name], seen) for name in required_of(wanted) & theirs.keys())
+    return len(holds) != _PAIR or len(takes) != _PAIR or _fits(holds[1], takes[1], seen)
 
 
 def _related(given: Any, wanted: Any) -> bool:

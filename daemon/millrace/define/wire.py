@@ -41,6 +41,8 @@ _FORMS: Final[dict[Any, str]] = {
 }
 # What each form is read from, strictly: a whole number is a number, and a text may spell what only its value tells.
 _READ_FROM: Final = {
+    "array": frozenset({"array", "row"}),
+    "row": frozenset({"array", "row", "object"}),
     "number": _NUMBERS,
     "text": _TEXTS,
     "date": frozenset({"date", "moment", "text"}),
@@ -55,6 +57,8 @@ _READ_FROM: Final = {
 def form_of(kind: Any) -> str:
     """Return the JSON form of a type's values; ANY when that is not known."""
     form = _FORMS.get(typing.get_origin(kind) or kind)
+    if form is None and isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return "row"  # a NamedTuple: written as a list, read from a list or an object
     return form or (ANY if fields_of(kind) is None else OBJECT)
 
 
@@ -83,10 +87,17 @@ def required_of(kind: Any) -> frozenset[str]:
     if hasattr(kind, "model_fields"):
         return frozenset(name for name, field in kind.model_fields.items() if field.is_required())
     if is_typeddict(kind):
-        return frozenset(kind.__required_keys__)
+        hints = get_type_hints(kind, include_extras=True)  # it does not know itself, when its annotations are text
+        loose = {name for name, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
+        return frozenset(kind.__required_keys__) - loose
     blank = dataclasses.MISSING
     fields = dataclasses.fields(kind)
     return frozenset(one.name for one in fields if one.init and one.default is blank and one.default_factory is blank)
+
+
+def is_number(kind: Any) -> bool:
+    """Return whether values of a type are numbers to whoever compares them: true is 1, and so is 1.0."""
+    return form_of(kind) in {"truth", *_NUMBERS}
 
 
 def may_hold_more(kind: Any) -> bool:

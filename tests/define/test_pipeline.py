@@ -67,7 +67,7 @@ def booked_call(lead: Lead) -> str:
 @segment.otherwise
 def welcome_mail(lead: Lead) -> None:
     """Write."""
-    assert lead
+    _ = lead
 
 
 @leads.collect

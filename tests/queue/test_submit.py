@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from millrace.define.pipeline import Pipeline
 from millrace.errors import (
     KeyConflict,
     LedgerFull,
@@ -275,3 +276,18 @@ def test_what_many_brought_is_told_once_a_commit(house: House) -> None:
     house.ledger.moves.beat().wait(LIMIT_S)
     counts = [event.count for event in house.events if isinstance(event, JobsAccepted)]
     assert sum(counts) == 11
+
+
+def test_a_stage_is_not_submitted_by_itself(house: House) -> None:
+    """Its arguments come from its run; the message says how to start one."""
+    pipe = Pipeline("pipe")
+
+    @pipe.stage
+    def one() -> int:
+        return 1
+
+    house.registry.pipelines["pipe"] = pipe
+    with pytest.raises(UnknownTask, match=r'^"pipe\.one" is a stage of pipeline pipe: millrace run pipe$') as caught:
+        house.submitter.submit(Submission(one.name))
+    assert caught.value.field == "task"
+    assert [type(event) for event in house.events] == [SubmitRefused]

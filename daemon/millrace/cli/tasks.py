@@ -58,7 +58,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
     Exit: 0 shown; 4 no such task; 78 bad configuration.
     """
     site = session.site()
-    task = load_registry(session, quiet=True).find(name)
+    task = load_registry(session, quiet=True).task(name)
     facts = task.describe()
     if as_json:
         echo_json(facts)

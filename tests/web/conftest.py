@@ -58,6 +58,26 @@ def slow(seconds: float) -> None:
     """Take a while."""
 '''
 
+FLOW = '''
+"""Parcels, priced."""
+from collections.abc import Iterator
+from millrace import Pipeline, Results
+
+parcels = Pipeline("parcels", inputs={"day": str, "rate": (int, 2)})
+
+@parcels.stage(queue="small")
+def parcel(day: str) -> Iterator[int]:
+    yield 1
+
+@parcels.stage
+def price(parcel: int, rate: int) -> int:
+    return parcel * rate
+
+@parcels.collect
+def total(price: Results[int]) -> int:
+    return sum(price)
+'''
+
 
 @dataclass
 class Rig:
@@ -121,6 +141,7 @@ def rig(make_rig: Callable[..., Rig]) -> Rig:
 def _rig(root: Path, config: str) -> Rig:
     (root / "jobs").mkdir()
     (root / "jobs" / "sums.py").write_text(JOBS)
+    (root / "jobs" / "flow.py").write_text(FLOW)
     (root / "config.toml").write_text(config)
     loaded = load_site(root / "config.toml", {})
     metrics = Metrics(version="1.2.3")

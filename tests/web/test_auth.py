@@ -15,6 +15,10 @@ LOOKING = [
     ("GET", "/api/v1/jobs/0199"),
     ("GET", "/api/v1/dead"),
     ("GET", "/api/v1/tasks"),
+    ("GET", "/api/v1/pipelines"),
+    ("GET", "/api/v1/pipelines/nope"),
+    ("GET", "/api/v1/runs"),
+    ("GET", "/api/v1/runs/0199"),
     ("GET", "/api/v1/queues"),
     ("GET", "/metrics"),
 ]
@@ -24,6 +28,9 @@ CHANGING = [
     ("POST", "/api/v1/jobs/0199/retry"),
     ("POST", "/api/v1/jobs/0199/cancel"),
     ("POST", "/api/v1/jobs/0199/discard"),
+    ("POST", "/api/v1/pipelines/nope/runs"),
+    ("POST", "/api/v1/runs/0199/cancel"),
+    ("POST", "/api/v1/runs/0199/resume"),
     ("POST", "/api/v1/queues/nope/pause"),
     ("POST", "/api/v1/queues/nope/resume"),
 ]
@@ -36,7 +43,8 @@ def test_the_lists_above_name_every_route(rig: Any) -> None:
     with rig.client(None) as client:
         paths = client.get("/api/openapi.json").json()["paths"]
     known = {
-        (verb, path.replace("0199", "{job_id}").replace("nope", "{name}")) for verb, path in LOOKING + CHANGING + OPEN
+        (verb, path.replace("runs/0199", "runs/{run_id}").replace("0199", "{job_id}").replace("nope", "{name}"))
+        for verb, path in LOOKING + CHANGING + OPEN
     }
     told = {(verb.upper(), path) for path, verbs in paths.items() for verb in verbs}
     assert told - {("GET", "/boom")} == known - {("GET", "/api/openapi.json")}

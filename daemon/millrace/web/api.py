@@ -10,6 +10,7 @@ from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annota
 from millrace.clock import MS, parse_duration, parse_time
 from millrace.errors import NotFound, PayloadError, Problem, did_you_mean
 from millrace.ledger.rows import JobFilter
+from millrace.ledger.run_view import with_arguments
 from millrace.ledger.states import Status
 from millrace.web.answers import json_answer
 from millrace.web.auth import OPERATOR, VIEWER, Caller
@@ -92,9 +93,11 @@ async def job(request: Request, caller: Viewer, job_id: str) -> Response:
     house: House = request.app.state.house
 
     def look() -> dict[str, Any]:
-        found = find(house, caller, job_id)
+        found = with_arguments(house.reads, find(house, caller, job_id))
+        progress = house.reads.progress(found.id)
         return {
             **found.as_json(),
+            "progress": progress.as_json() if progress else None,
             "attempts": [attempt.as_json() for attempt in house.reads.attempts(found.id)],
             "events": [event.as_json() for event in house.reads.events(found.id)],
         }
@@ -181,7 +184,7 @@ async def _page(request: Request, caller: Caller, query: JobQuery, status: Statu
         queue=query.queue,
         client=caller.client_or_own(query.client),
         run=query.run,
-        since=_since(query.since, house.clock.now_ms()),
+        since=since(query.since, house.clock.now_ms()),
         limit=query.limit,
         after=query.after,
     )
@@ -194,7 +197,7 @@ async def _page(request: Request, caller: Caller, query: JobQuery, status: Statu
     return json_answer({"jobs": [row.as_json() for row in page.jobs], "next": page.next})
 
 
-def _since(text: str | None, now_ms: int) -> int | None:
+def since(text: str | None, now_ms: int) -> int | None:
     """Return the moment that `since` means: a time, or a duration before now."""
     if text is None:
         return None

@@ -1,4 +1,4 @@
-"""`/api/v1/tasks` and `/api/v1/queues`: what can be run, and the lanes it waits in."""
+"""`/api/v1/tasks`, `/pipelines` and `/queues`: what can be run, and the lanes it waits in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from millrace.ledger.rows import QueueRow
 from millrace.web.answers import json_answer
 from millrace.web.auth import SITE_OPERATOR, SITE_VIEWER, VIEWER, Caller
 from millrace.web.commit import aside, committed
-from millrace.web.openapi import QUEUE, QUEUES, TASKS, problems, shown_as
+from millrace.web.openapi import PIPELINE, PIPELINES, QUEUE, QUEUES, TASKS, problems, shown_as
 
 if TYPE_CHECKING:
+    from millrace.define.pipeline import Pipeline
     from millrace.web.house import House
 
 router: Final = APIRouter(prefix="/api/v1", tags=["site"])
@@ -30,13 +31,36 @@ async def tasks(request: Request, _caller: Viewer) -> Response:
 
     def look() -> dict[str, Any]:  # a schema is made when it is first asked for
         found = [house.registry.tasks[name].describe() for name in sorted(house.registry.tasks)]
-        broken = [
-            {"file": one.file, "line": one.line, "reason": one.reason, "task": one.task}
-            for one in house.registry.problems
-        ]
-        return {"tasks": found, "problems": broken}
+        return {"tasks": found, "problems": _broken(house)}
 
     return json_answer(await aside(look))
+
+
+@router.get(
+    "/pipelines",
+    summary="List pipelines",
+    responses=shown_as(200, "The pipelines of this site", PIPELINES) | problems(),
+)
+async def pipelines(request: Request, _caller: Viewer) -> Response:
+    """Give the graphs that can be run, with inputs and stages, and which job files did not load, and why."""
+    house: House = request.app.state.house
+
+    def look() -> dict[str, Any]:
+        found = [house.registry.pipelines[name].describe() for name in sorted(house.registry.pipelines)]
+        return {"pipelines": found, "problems": _broken(house)}
+
+    return json_answer(await aside(look))
+
+
+@router.get(
+    "/pipelines/{name}",
+    summary="Show a pipeline",
+    responses=shown_as(200, "The pipeline", PIPELINE) | problems(404),
+)
+async def pipeline(request: Request, _caller: Viewer, name: str) -> Response:
+    """Give a pipeline: its inputs, its stages and what each of them needs, and the graph for Mermaid."""
+    house: House = request.app.state.house
+    return json_answer(await aside(lambda: known_pipeline(house, name).describe()))
 
 
 @router.get("/queues", summary="List queues", responses=shown_as(200, "The queues", QUEUES) | problems())
@@ -60,12 +84,30 @@ async def pause(request: Request, caller: SiteOperator, name: str) -> Response:
 @router.post(
     "/queues/{name}/resume", summary="Resume a queue", responses=shown_as(200, "The queue", QUEUE) | problems(404)
 )
-async def resume(request: Request, _caller: SiteOperator, name: str) -> Response:
+async def resume(request: Request, caller: SiteOperator, name: str) -> Response:
     """Let a paused queue give out work again. Resuming one that is not paused is no error."""
     house: House = request.app.state.house
     await aside(lambda: _queue(house, name))
     await committed(house.moves.resume(name))
     return json_answer(await aside(lambda: _queue(house, name)))
+
+
+def known_pipeline(house: House, name: str) -> Pipeline:
+    """
+    Return the pipeline of an address.
+
+    Raises: NotFound: what stands in the path is an address that is not there, not a field that does not fit.
+    """
+    try:
+        return house.registry.find_pipeline(name)
+    except NotFound as error:
+        raise NotFound(str(error)) from None
+
+
+def _broken(house: House) -> list[dict[str, Any]]:
+    return [
+        {"file": one.file, "line": one.line, "reason": one.reason, "task": one.task} for one in house.registry.problems
+    ]
 
 
 def _queues(house: House) -> list[dict[str, Any]]:

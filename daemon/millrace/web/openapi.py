@@ -50,6 +50,11 @@ _JOB_FIELDS: Final[Schema] = {
     **dict.fromkeys(("created_at", "queued_at", "due_at", "started_at", "finished_at"), _TIME),
     "duration_s": _SECONDS,
 }
+_PROGRESS: Final[Schema] = {
+    "type": ["object", "null"],
+    "properties": {"done": _COUNT, "total": {"type": ["integer", "null"]}, "percent": {"type": ["number", "null"]}},
+    "description": "How far it says it is, if it goes through its work with `track`",
+}
 _ATTEMPT: Final[Schema] = {
     "type": "object",
     "properties": {
@@ -66,6 +71,31 @@ _ATTEMPT: Final[Schema] = {
 _EVENT: Final[Schema] = {
     "type": "object",
     "properties": {"at": _TIME, "event": _TEXT, "reason": _MAYBE, "actor": _TEXT, "facts": {"type": "object"}},
+}
+_COUNTS: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": {"type": "object", "additionalProperties": _COUNT},
+    "description": "How many jobs (and skips, as `skipped`) each stage has in each status",
+}
+_RUN_FIELDS: Final[Schema] = {
+    "id": {"type": "string", "format": "uuid", "description": "A UUID version 7"},
+    "pipeline": _TEXT,
+    "client": _TEXT,
+    "status": {"type": "string", "enum": ["running", "succeeded", "partial", "failed", "cancelled"]},
+    "inputs": {"type": "object"},
+    "counts": _COUNTS,
+    "created_at": _TIME,
+    "finished_at": _TIME,
+}
+_RUN_SUBMISSION: Final[Schema] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "inputs": {"type": "object", "description": "The pipeline's inputs by name", "default": {}},
+        "client": {"type": "string", "description": "For whom; `default` when left out"},
+        "priority": {"type": "integer", "minimum": -1_000_000, "maximum": 1_000_000, "default": 0},
+        "key": {"type": "string", "minLength": 1, "maxLength": 255, "description": "Idempotency key"},
+    },
 }
 _SUBMISSION: Final[Schema] = {
     "type": "object",
@@ -89,7 +119,7 @@ _PROBLEM: Final[Schema] = {
         "title": _TEXT,
         "status": {"type": "integer"},
         "detail": _TEXT,
-        "job_id": {"type": "string", "description": "The job that has the idempotency key"},
+        "job_id": {"type": "string", "description": "The job (or the run) that has the idempotency key"},
         "errors": {
             "type": "array",
             "items": {
@@ -121,17 +151,65 @@ def _listed(item: Schema) -> Schema:
 JOB: Final = ref("Job")
 JOB_DETAILS: Final = ref("JobDetails")
 PAGE: Final = ref("JobPage")
+RUN: Final = ref("Run")
+RUN_DETAILS: Final = ref("RunDetails")
+RUN_PAGE: Final = ref("RunPage")
 TASKS: Final = ref("Tasks")
+PIPELINES: Final = ref("Pipelines")
+PIPELINE: Final = ref("Pipeline")
 QUEUES: Final = ref("Queues")
 QUEUE: Final = ref("Queue")
 HEALTH: Final = ref("Health")
 SCHEMAS: Final[Schema] = {
     "Job": _all_required(_JOB_FIELDS),
-    "JobDetails": _all_required({**_JOB_FIELDS, "attempts": _listed(_ATTEMPT), "events": _listed(_EVENT)}),
+    "JobDetails": _all_required(
+        {**_JOB_FIELDS, "progress": _PROGRESS, "attempts": _listed(_ATTEMPT), "events": _listed(_EVENT)}
+    ),
     "JobPage": _all_required({"jobs": _listed(JOB), "next": _MAYBE}),
     "Submission": _SUBMISSION,
+    "Run": _all_required(_RUN_FIELDS),
+    "RunDetails": _all_required(
+        {
+            **_RUN_FIELDS,
+            "stages": _listed({"type": "object", "properties": {"name": _TEXT, "kind": _TEXT, "scope": _MAYBE}}),
+            "dead": _listed(
+                {
+                    "type": "object",
+                    "properties": {"id": _TEXT, "stage": _TEXT, "record": _MAYBE, "error": _ERROR},
+                    "description": "The newest of the jobs that died",
+                }
+            ),
+            "working": _listed(
+                {
+                    "type": "object",
+                    "properties": {
+                        "id": _TEXT,
+                        "stage": _TEXT,
+                        "record": _MAYBE,
+                        "progress": {"type": ["object", "null"]},
+                    },
+                }
+            ),
+        }
+    ),
+    "RunPage": _all_required({"runs": _listed(RUN), "next": _MAYBE}),
+    "RunSubmission": _RUN_SUBMISSION,
     "Problem": _PROBLEM,
     "Tasks": _all_required({"tasks": _listed({"type": "object"}), "problems": _listed({"type": "object"})}),
+    "Pipeline": {
+        "type": "object",
+        "required": ["name", "summary", "inputs", "stages", "mermaid"],
+        "properties": {
+            "name": _TEXT,
+            "summary": _TEXT,
+            "file": _TEXT,
+            "line": _COUNT,
+            "inputs": _listed({"type": "object"}),
+            "stages": _listed({"type": "object"}),
+            "mermaid": {"type": "string", "description": "The graph, for Mermaid to draw"},
+        },
+    },
+    "Pipelines": _all_required({"pipelines": _listed(PIPELINE), "problems": _listed({"type": "object"})}),
     "Queue": _all_required(
         {
             "queue": _TEXT,
@@ -156,12 +234,17 @@ SCHEMAS: Final[Schema] = {
         },
     },
 }
+_HEADERS: Final = [
+    {"name": "Idempotency-Key", "in": "header", "schema": _TEXT, "description": "The same as the field `key`"},
+    {"name": "X-Correlation-Id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
+]
 BODY: Final[Schema] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": ref("Submission")}}},
-    "parameters": [
-        {"name": "Idempotency-Key", "in": "header", "schema": _TEXT, "description": "The same as the field `key`"},
-        {"name": "X-Correlation-Id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
-    ],
+    "parameters": _HEADERS,
+}
+RUN_BODY: Final[Schema] = {
+    "requestBody": {"required": True, "content": {"application/json": {"schema": ref("RunSubmission")}}},
+    "parameters": _HEADERS,
 }
 LINES: Final = "application/x-ndjson"
 LINES_BODY: Final[Schema] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -27,6 +27,26 @@ class JobQuery(BaseModel):
         None
     )
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Jobs in a page")] = 50
+    after: Annotated[
+        str | None, Field(pattern=_UUID, description="The `next` of the page before: the id that it ended with")
+    ] = None
+
+
+RunStatus = Literal["running", "succeeded", "partial", "failed", "cancelled"]
+
+
+class RunQuery(BaseModel):
+    """Which runs a list shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Annotated[RunStatus | None, Field(description="What the run came to")] = None
+    pipeline: Annotated[Name, Field(description="The pipeline's name")] = None
+    client: Annotated[Name, Field(description="For whom the work is done")] = None
+    since: Annotated[Name, Field(description="Created since a time (RFC 3339), or within a duration such as 24h")] = (
+        None
+    )
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Runs in a page")] = 50
     after: Annotated[
         str | None, Field(pattern=_UUID, description="The `next` of the page before: the id that it ended with")
     ] = None

@@ -1,4 +1,4 @@
-"""A submission as JSON: strictly read, each wrong field named."""
+"""A submission of a job or a run as JSON: strictly read, each wrong field named."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from millrace.clock import parse_time
 from millrace.define.payload import shown, strict_json
 from millrace.errors import PayloadError, Problem, did_you_mean
 from millrace.ledger.rows import Source
+from millrace.queue.runs import RunSubmission
 from millrace.queue.submit import Submission
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from millrace.web.auth import Caller
 
 FIELDS: Final = ("task", "payload", "client", "queue", "priority", "due_at", "key")
+RUN_FIELDS: Final = ("inputs", "client", "priority", "key")
 MAX_CORRELATION: Final = 128
 _BODY: Final = "body"
 _TEXTS: Final = ("task", "client", "queue", "due_at", "key")
@@ -37,14 +39,11 @@ def read_submission(text: bytes, around: Envelope) -> Submission:
 
     Raises: PayloadError that names each wrong field; NotPermitted if the token is bound to another client.
     """
-    try:
-        document = strict_json(text, where=_BODY, around=1)
-    except PayloadError as error:
-        raise PayloadError([_inside(problem) for problem in error.problems]) from None
-    if not isinstance(document, dict):
-        reason = f"must be a JSON object, not {shown(document)}"
-        raise PayloadError([Problem(_BODY, reason, 'such as {"task": "name", "payload": {}}')])
-    problems = [*_unknown(document), *_mistyped(document), *_headers(document, around)]
+    document = _object(text, 'such as {"task": "name", "payload": {}}')
+    problems = _unknown(document, FIELDS, "a submission")
+    if document.get("task") is None:
+        problems.append(Problem("task", "is missing", "the name of a task: see GET /api/v1/tasks"))
+    problems += [*_mistyped(document), *_headers(document, around)]
     due_at = _due_at(document, problems)
     if problems:
         raise PayloadError(problems)
@@ -61,23 +60,56 @@ def read_submission(text: bytes, around: Envelope) -> Submission:
     )
 
 
+def read_run(pipeline: str, text: bytes, around: Envelope) -> RunSubmission:
+    """
+    Return the run that a JSON text asks for; the inputs are checked by the door for runs, against the pipeline.
+
+    Raises: PayloadError that names each wrong field; NotPermitted if the token is bound to another client.
+    """
+    document = _object(text, 'such as {"inputs": {}}')
+    problems = [
+        *_unknown(document, RUN_FIELDS, "a request for a run"),
+        *_mistyped(document),
+        *_headers(document, around),
+    ]
+    if problems:
+        raise PayloadError(problems)
+    return RunSubmission(
+        pipeline,
+        payload=document.get("inputs", {}),
+        client=around.caller.client_or_own(document.get("client")),
+        priority=document.get("priority") or 0,
+        key=document.get("key") or around.key,
+        source=Source("api", around.caller.name),
+        correlation_id=around.correlation_id,
+    )
+
+
+def _object(text: bytes, example: str) -> dict[str, Any]:
+    try:
+        document = strict_json(text, where=_BODY, around=1)
+    except PayloadError as error:
+        raise PayloadError([_inside(problem) for problem in error.problems]) from None
+    if not isinstance(document, dict):
+        raise PayloadError([Problem(_BODY, f"must be a JSON object, not {shown(document)}", example)])
+    return document
+
+
 def _inside(problem: Problem) -> Problem:
     """Return the problem with the path as the caller sees it: `payload.month`, not `body.payload.month`."""
     return Problem(problem.field.removeprefix(f"{_BODY}."), problem.reason, problem.suggestion)
 
 
-def _unknown(document: Mapping[str, Any]) -> list[Problem]:
+def _unknown(document: Mapping[str, Any], fields: tuple[str, ...], what: str) -> list[Problem]:
     return [
-        Problem(name, "is no field of a submission", did_you_mean(name, FIELDS).strip())
+        Problem(name, f"is no field of {what}", did_you_mean(name, fields).strip())
         for name in document
-        if name not in FIELDS
+        if name not in fields
     ]
 
 
 def _mistyped(document: Mapping[str, Any]) -> list[Problem]:
     problems = []
-    if document.get("task") is None:
-        problems.append(Problem("task", "is missing", "the name of a task: see GET /api/v1/tasks"))
     for name in _TEXTS:
         value = document.get(name)
         if value is not None and not (isinstance(value, str) and value):

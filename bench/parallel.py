@@ -30,7 +30,7 @@ def child(place: str, rounds: str) -> dict[str, Any]:
             list(engine.submitter.submit_many(Submission("nap", payload={"ms": NAP_MS}) for _ in range(JOBS)))
             ends.expect(JOBS)
             began = perf_counter()
-            engine.moves.resume("thread")
+            engine.moves.resume("thread", actor="bench")
             ends.wait(LIMIT_S)
             took.append(perf_counter() - began)
     return {"s": took[1:]}

@@ -132,7 +132,7 @@ def test_a_paused_queue_gives_nothing_until_it_is_resumed(book: Book) -> None:
     moves = book.ledger.moves
     assert [moves.pause("q", actor="ann").wait(LIMIT_S) for _ in range(2)] == [True, False]
     assert book.claim() == []
-    assert [moves.resume("q").wait(LIMIT_S) for _ in range(2)] == [True, False]
+    assert [moves.resume("q", actor="test").wait(LIMIT_S) for _ in range(2)] == [True, False]
     assert len(book.claim()) == 1
 
 

@@ -28,7 +28,7 @@ def test_a_requeued_job_wakes_its_queue(book: Book) -> None:
     woken: list[str] = []
     book.ledger.on_change.append(lambda changes: woken.extend(changes.queued))
     book.ledger.moves.requeue(job_id, actor="ann").wait(LIMIT_S)
-    book.ledger.moves.resume("other").wait(LIMIT_S)
+    book.ledger.moves.resume("other", actor="test").wait(LIMIT_S)
     assert woken == ["q", "other"]
 
 

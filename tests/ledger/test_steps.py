@@ -46,18 +46,18 @@ def test_tokens_are_found_by_their_hash_until_they_are_revoked(book: Book) -> No
     """Only the hash is kept; a revoked token stays on record, so that its use can be explained."""
     moves, reads = book.ledger.moves, book.ledger.reads
     row = TokenRow("t1", "ci", "operator", "acme", START_MS, START_MS + 1000, None)
-    moves.add_token(row, "ab" * 32).wait(LIMIT_S)
+    moves.add_token(row, "ab" * 32, actor="test").wait(LIMIT_S)
     assert reads.tokens() == [row]
     assert reads.token_by_hash("ab" * 32) == row
     assert reads.token_by_hash("cd" * 32) is None
     book.clock.advance(1)
-    moves.revoke_token("t1").wait(LIMIT_S)
+    moves.revoke_token("t1", actor="test").wait(LIMIT_S)
     found = reads.token_by_hash("ab" * 32)
     assert found is not None
     assert found.revoked_at == START_MS + 1000
     for token_id in ("t1", "t9"):
         with pytest.raises(NotFound, match=token_id):
-            moves.revoke_token(token_id).wait(LIMIT_S)
+            moves.revoke_token(token_id, actor="test").wait(LIMIT_S)
 
 
 def test_a_ledger_has_one_first_token(book: Book) -> None:
@@ -65,7 +65,7 @@ def test_a_ledger_has_one_first_token(book: Book) -> None:
     moves = book.ledger.moves
     first, second = (TokenRow(name, name, "admin", None, START_MS, None, None) for name in ("t1", "t2"))
     assert moves.add_first_token(first, "ab").wait(LIMIT_S)
-    moves.revoke_token("t1").wait(LIMIT_S)
+    moves.revoke_token("t1", actor="test").wait(LIMIT_S)
     assert not moves.add_first_token(second, "cd").wait(LIMIT_S)
     assert [row.id for row in book.ledger.reads.tokens()] == ["t1"]
 
@@ -73,6 +73,8 @@ def test_a_ledger_has_one_first_token(book: Book) -> None:
 def test_two_tokens_of_one_text_are_refused(book: Book) -> None:
     """A hash must lead to one token."""
     row = TokenRow("t1", "a", "admin", None, START_MS, None, None)
-    book.ledger.moves.add_token(row, "ab").wait(LIMIT_S)
+    book.ledger.moves.add_token(row, "ab", actor="test").wait(LIMIT_S)
     with pytest.raises(LedgerError, match="UNIQUE"):
-        book.ledger.moves.add_token(TokenRow("t2", "b", "admin", None, START_MS, None, None), "ab").wait(LIMIT_S)
+        book.ledger.moves.add_token(TokenRow("t2", "b", "admin", None, START_MS, None, None), "ab", actor="test").wait(
+            LIMIT_S
+        )

@@ -140,7 +140,7 @@ class Scratch:
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
 
-    def launch(self, environ: Mapping[str, str] | None = None) -> Served:
+    def launch(self, environ: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> Served:
         """Start a daemon and do not wait for it."""
         log = self.root / f"daemon-{len(self.daemons)}.log"
         with log.open("wb") as stderr:
@@ -148,7 +148,7 @@ class Scratch:
                 self.argv("serve"),
                 cwd=self.root,
                 env={**os.environ, **(environ or {})},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
             )

@@ -148,7 +148,7 @@ def test_a_paused_queue_starts_nothing_until_it_is_resumed(house: House, until: 
     house.pool()
     job = house.submit()
     assert house.row(job).status == "queued"
-    house.ledger.moves.resume("default").wait(LIMIT_S)
+    house.ledger.moves.resume("default", actor="test").wait(LIMIT_S)
     until(lambda: house.row(job).status == "succeeded")
 
 

@@ -204,7 +204,7 @@ def _tokens(site: OpenSite) -> dict[str, str]:
     for name, (role, client, expires_at) in bounds.items():
         texts[name] = new_text()
         row = TokenRow(new_id(now), name, role, client, now, expires_at, None)
-        site.ledger.moves.add_token(row, hash_of(texts[name])).wait()
+        site.ledger.moves.add_token(row, hash_of(texts[name]), actor="test").wait()
         if name == "revoked":
-            site.ledger.moves.revoke_token(row.id).wait()
+            site.ledger.moves.revoke_token(row.id, actor="test").wait()
     return texts

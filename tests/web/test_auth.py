@@ -128,7 +128,7 @@ def test_a_revoked_token_is_refused_at_once(make_rig: Callable[..., Any]) -> Non
     reads, moves = rig.site.ledger.reads, rig.site.ledger.moves
     with rig.client("admin") as client:
         assert client.get("/api/v1/jobs").status_code == 200
-        moves.revoke_token(next(row.id for row in reads.tokens() if row.name == "admin")).wait()
+        moves.revoke_token(next(row.id for row in reads.tokens() if row.name == "admin"), actor="test").wait()
         assert client.get("/api/v1/jobs").status_code == 401
 
 

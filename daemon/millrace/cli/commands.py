@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "config": Entry("config", "config", "The settings: check, show."),
     "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
+    "tokens": Entry("tokens", "tokens", "Who may use the HTTP interface: create, list, revoke."),
+    "audit": Entry("audit", "audit", "Who did what: list, verify."),
     "reload": Entry("reload", "reload", "Let a changed config.toml hold."),
     "install": Entry("install", "install", "Make Millrace a service of this machine."),
     "uninstall": Entry("install", "uninstall", "Take the service away; the site and the ledger stay."),

@@ -80,7 +80,7 @@ def resume(session: Session, queue: str) -> None:
     """
     _check_known(session, queue)
     with session.ledger() as ledger:
-        news = ledger.moves.resume(queue).wait()
+        news = ledger.moves.resume(queue, actor=session.actor).wait()
     click.echo(f"{queue}  resumed")
     if not news:
         tell("It was not paused.")

@@ -72,12 +72,12 @@ def _create(database: APSWDatabase, now_ms: int) -> None:
         models.Meta.insert(key="ledger", value=new_id(now_ms)).execute()
 
 
-def _runs(database: APSWDatabase) -> None:
-    """Version 2: runs of pipelines."""
-    with database.bind_ctx((models.Job, *models.RUN_TABLES), bind_refs=False, bind_backrefs=False):
-        database.create_tables(models.RUN_TABLES, safe=True)
+def _runs_and_audit(database: APSWDatabase) -> None:
+    """Version 2: runs of pipelines, and the audit log."""
+    with database.bind_ctx((models.Job, *models.IN_2), bind_refs=False, bind_backrefs=False):
+        database.create_tables(models.IN_2, safe=True)
         SchemaManager(models.Job).create_indexes(safe=True)  # those that are missing
 
 
 # The number of a migration is the version that it leads to; a fresh ledger is made by `models` as the newest.
-MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {2: _runs}
+MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {2: _runs_and_audit}

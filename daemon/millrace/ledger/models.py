@@ -210,6 +210,18 @@ class Token(_Table):
     revoked_at = IntegerField(null=True)
 
 
+class Audit(_Table):
+    """Who did what; each row's hash covers the row before it. See `audit`."""
+
+    id = IntegerField(primary_key=True)
+    at = IntegerField()
+    actor = TextField()
+    action = TextField()
+    subject = TextField()
+    facts = TextField()
+    hash = TextField()
+
+
 class Plan(_Table):
     """The graph that runs follow, by its hash."""
 
@@ -334,5 +346,5 @@ class Meta(_Table):
 
 
 # What version 2 added.
-RUN_TABLES: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress)
-TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *RUN_TABLES)
+IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit)
+TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *IN_2)

@@ -6,10 +6,11 @@ for runs in `runs`, `emit` and `flow`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from millrace.ledger import (
     accept,
+    audit,
     claim,
     control,
     emit,
@@ -27,7 +28,7 @@ from millrace.ledger.successes import succeed_together
 from millrace.ledger.unit import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from millrace.ledger.accept import Accepted
     from millrace.ledger.rows import (
@@ -43,7 +44,10 @@ if TYPE_CHECKING:
     )
     from millrace.ledger.states import Status
     from millrace.ledger.ticket import Ticket
+    from millrace.ledger.transaction import Transaction
     from millrace.ledger.writer import Writer
+
+T = TypeVar("T")
 
 
 class Moves:
@@ -143,27 +147,30 @@ class Moves:
 
     def cancel(self, job_id: str, *, actor: str) -> Ticket[Status]:
         """Cancel a job; the ticket carries `running` if the daemon has yet to stop it."""
-        return self._writer.submit(lambda tx: control.cancel(tx, job_id, actor))
+        return self._act(actor, "job.cancel", job_id, lambda tx: control.cancel(tx, job_id, actor))
 
     def requeue(self, job_id: str, *, actor: str) -> Ticket[Status]:
         """Put a dead or cancelled job back on its queue."""
-        return self._writer.submit(lambda tx: control.requeue(tx, job_id, actor))
+        return self._act(actor, "job.retry", job_id, lambda tx: control.requeue(tx, job_id, actor))
 
     def discard(self, job_id: str, *, actor: str, reason: str | None = None) -> Ticket[Status]:
         """Decide that a dead job stays undone."""
-        return self._writer.submit(lambda tx: control.move(tx, "discard", job_id, actor, reason=reason))
+        facts = {"reason": reason} if reason else None
+        return self._act(
+            actor, "job.discard", job_id, lambda tx: control.move(tx, "discard", job_id, actor, reason=reason), facts
+        )
 
     def move(self, name: str, job_id: str, *, actor: str, **given: Any) -> Ticket[Status]:
         """Make another move of the table (hold, promote, abandon, answer); see `control.move`."""
-        return self._writer.submit(lambda tx: control.move(tx, name, job_id, actor, **given))
+        return self._act(actor, f"job.{name}", job_id, lambda tx: control.move(tx, name, job_id, actor, **given))
 
     def pause(self, queue: str, *, actor: str) -> Ticket[bool]:
         """Let a queue give out no more work; the ticket says whether that is news."""
-        return self._writer.submit(lambda tx: control.pause(tx, queue, actor))
+        return self._act(actor, "queue.pause", queue, lambda tx: control.pause(tx, queue, actor))
 
-    def resume(self, queue: str) -> Ticket[bool]:
+    def resume(self, queue: str, *, actor: str) -> Ticket[bool]:
         """Let a paused queue give out work again; the ticket says whether it was paused."""
-        return self._writer.submit(lambda tx: control.resume(tx, queue))
+        return self._act(actor, "queue.resume", queue, lambda tx: control.resume(tx, queue))
 
     def start_run(self, new: NewRun) -> Ticket[Started]:
         """Start a run; see `runs.start`."""
@@ -179,7 +186,7 @@ class Moves:
 
     def cancel_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[str]:
         """Ask for the end of a run; the ticket carries its status, `running` while jobs of it are open."""
-        return self._writer.submit(lambda tx: run_cancel.cancel(tx, run_id, actor, limit))
+        return self._act(actor, "run.cancel", run_id, lambda tx: run_cancel.cancel(tx, run_id, actor, limit))
 
     def cancel_some(self, run_id: str, limit: int = 500) -> Ticket[int]:
         """Go on with the end of a run; the ticket carries how many jobs were looked at, 0 once there are no more."""
@@ -187,7 +194,7 @@ class Moves:
 
     def resume_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[tuple[str, int]]:
         """Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0."""
-        return self._writer.submit(lambda tx: runs.resume(tx, run_id, actor, limit))
+        return self._act(actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit))
 
     def settle_run(self, run_id: str) -> Ticket[str]:
         """Do what a run as it stands makes possible; the ticket carries its status."""
@@ -225,18 +232,40 @@ class Moves:
         """Strike a child process off the record."""
         return self._writer.submit(lambda tx: recover.child_gone(tx, pid, start_ticks))
 
-    def add_token(self, row: TokenRow, sha256: str) -> Ticket[None]:
+    def add_token(self, row: TokenRow, sha256: str, *, actor: str) -> Ticket[None]:
         """Put a token on record."""
-        return self._writer.submit(lambda tx: tokens.add_token(tx, row, sha256))
+        facts = {"name": row.name, "role": row.role, "client": row.client, "expires_at": row.expires_at}
+        return self._act(actor, "token.create", row.id, lambda tx: tokens.add_token(tx, row, sha256), facts)
 
     def add_first_token(self, row: TokenRow, sha256: str) -> Ticket[bool]:
         """Put a fresh site's first token on record; the ticket says whether it is."""
         return self._writer.submit(lambda tx: tokens.add_first_token(tx, row, sha256))
 
-    def revoke_token(self, token_id: str) -> Ticket[None]:
+    def revoke_token(self, token_id: str, *, actor: str) -> Ticket[None]:
         """Close a token for good."""
-        return self._writer.submit(lambda tx: tokens.revoke_token(tx, token_id))
+        return self._act(actor, "token.revoke", token_id, lambda tx: tokens.revoke_token(tx, token_id))
+
+    def audit(self, actor: str, action: str, subject: str, facts: dict[str, Any] | None = None) -> Ticket[None]:
+        """Write an act that changes nothing else in the ledger, such as a reload, into the audit log."""
+        return self._writer.submit(lambda tx: audit.write(tx, actor, action, subject, facts))
 
     def note(self, name: str, text: str) -> Ticket[None]:
         """Leave a note for the commands, in place of the last one of its name; see `Reads.note`."""
         return self._writer.submit(lambda tx: notes.put(tx, name, text))
+
+    def _act(
+        self,
+        actor: str,
+        action: str,
+        subject: str,
+        unit: Callable[[Transaction], T],
+        facts: dict[str, Any] | None = None,
+    ) -> Ticket[T]:
+        """Do what somebody decided, and write it into the audit log: both or neither."""
+
+        def act(tx: Transaction) -> T:
+            result = unit(tx)
+            audit.write(tx, actor, action, subject, facts)
+            return result
+
+        return self._writer.submit(act)

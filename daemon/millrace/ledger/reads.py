@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from millrace.errors import LedgerError, NotFound
+from millrace.ledger.audit import HEAD, AuditRow
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.notes import PREFIX
 from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
@@ -253,6 +254,21 @@ class Reads(RunReads):
         sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token WHERE hash = ?"
         found = self._rows(sql, (sha256,))
         return TokenRow(*found[0]) if found else None
+
+    def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
+        """Return rows of the audit log beyond a number, oldest first."""
+        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?"
+        return [AuditRow(*row) for row in self._rows(sql, (after, limit))]
+
+    def audit_newest(self, limit: int) -> list[AuditRow]:
+        """Return the newest rows of the audit log, newest first."""
+        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id DESC LIMIT ?"
+        return [AuditRow(*row) for row in self._rows(sql, (limit,))]
+
+    def audit_head(self) -> str | None:
+        """Return what the ledger says of the newest row of the audit log, None if it never had one."""
+        found = self._rows("SELECT value FROM meta WHERE key = ?", (HEAD,))
+        return str(found[0][0]) if found else None
 
     def note(self, name: str) -> str | None:
         """Return the newest note of a name that a daemon left, None if there is none."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from millrace.queue.pool import PoolState
 
 
-@dataclass(frozen=True)
+@dataclass
 class Facts:
     """
     The daemon, as an onlooker sees it.
@@ -28,6 +28,7 @@ class Facts:
         pools: The pools at this moment.
         ages: For each part that must make progress, the seconds since its last turn.
         accepting: Whether the daemon takes work: not while it starts or stops.
+        settings: Replaced when they are read again.
     """
 
     ledger: Path

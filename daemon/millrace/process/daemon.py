@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
-from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping
+from millrace.clock import format_duration
+from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping, StateDumped
 from millrace.process.engine import Engine
 from millrace.process.face import Face
 from millrace.process.lock import take_lock
 from millrace.process.notify import Supervisor
+from millrace.process.reload import Reloader
+from millrace.process.signals import Signals
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
+    from millrace.config.settings import Settings
     from millrace.observe.bus import Bus
 
 LOOK_S: Final = 1.0
@@ -34,11 +37,10 @@ class Daemon:
 
     def __init__(self, site: Site, *, clock: Clock, bus: Bus) -> None:
         self._site = site
+        self._settings = site.settings
         self._clock = clock
         self._bus = bus
-        self._stop = threading.Event()
-        self._hurry = threading.Event()
-        self._why = ""
+        self._signals = Signals()
         self._manager = Supervisor()
 
     def run(self) -> int:
@@ -49,7 +51,7 @@ class Daemon:
         Raises: AlreadyRunning, LedgerForeign, SettingsError and others, before anything has begun.
         """
         began = self._clock.monotonic()
-        self._listen_to_signals()
+        self._signals.listen()
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
         face = Face(self._site, engine, clock=self._clock, bus=self._bus)
@@ -59,45 +61,80 @@ class Daemon:
             face.accept()
             took_s = round(self._clock.monotonic() - began, 3)
             self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
-            self._manager.tell(READY=1, STATUS=f"serving {self._site.places.root}")
-            failed = self._serve(engine)
+            self._manager.tell(READY=1, STATUS=self._status())
+            failed = self._serve(engine, self._reloader(engine, face))
         finally:
             self._wind_down(engine, face)
         return int(failed)
 
-    def _serve(self, engine: Engine) -> bool:
-        """Wait for the end; return whether it is a failure."""
+    def _serve(self, engine: Engine, reloader: Reloader) -> bool:
+        """Do what is asked until the end; return whether it is a failure."""
         pause_s = min(LOOK_S, (self._manager.watchdog_s or LOOK_S * 3) / 3)
-        while not self._clock.wait(self._stop, pause_s):
+        while not self._signals.stop:
+            self._clock.wait(self._signals.news, pause_s)
+            self._signals.news.clear()
             if not engine.ledger.writer.alive:
                 reason = engine.ledger.writer.failed or "its thread has ended"
                 self._bus.emit(DaemonFailed("ledger", str(reason)))
                 return True
+            self._answer(engine, reloader)
+            engine.revive()
             if engine.progressing():
                 self._manager.tell(WATCHDOG=1)
         return False
 
+    def _answer(self, engine: Engine, reloader: Reloader) -> None:
+        """Carry out what signals asked for, and look whether the site's files have changed."""
+        if self._signals.dump:
+            self._signals.dump = False
+            self._bus.emit(self._state(engine))
+        if self._signals.reload:
+            self._signals.reload = False
+            reloader.reload("HUP")
+        reloader.watch()
+
+    def _reloader(self, engine: Engine, face: Face) -> Reloader:
+        def apply(settings: Settings) -> None:
+            # systemd 252 has no notify-reload: it learns of a reload by these two alone, whoever asked for it.
+            self._manager.tell(RELOADING=1, MONOTONIC_USEC=round(self._clock.monotonic() * 1_000_000))
+            self._settings = settings
+            engine.apply(settings)
+            face.apply(settings)
+            self._manager.tell(READY=1, STATUS=self._status())
+
+        return Reloader(
+            self._site,
+            apply=apply,
+            note=engine.moves.note,
+            audit=engine.moves.audit,
+            emit=self._bus.emit,
+            clock=self._clock,
+            environ=dict(os.environ),
+        )
+
+    def _status(self) -> str:
+        return f"serving {self._site.places.root}"
+
+    def _state(self, engine: Engine) -> StateDumped:
+        now = self._clock.monotonic()
+        pools = [f"{pool.queue} {pool.busy}/{pool.limit}" for pool in engine.states()]
+        running = [
+            f"{live.job_id} {live.task} {format_duration(round(max(0.0, now - (live.started or now)), 1))}"
+            for live in engine.running.jobs()
+        ]
+        turns = [f"{name} {age:.1f}s" for name, age in engine.upkeep.ages().items()]
+        threads = [thread.name for thread in threading.enumerate()]
+        return StateDumped(*(", ".join(words) for words in (pools, running, turns, threads)))
+
     def _wind_down(self, engine: Engine, face: Face) -> None:
-        defaults = self._site.settings.defaults
+        defaults, hurry = self._settings.defaults, self._signals.hurry
         bound_s = defaults.drain + defaults.grace + STOP_MARGIN_S
         self._manager.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round(bound_s * 1_000_000))
-        self._bus.emit(DaemonStopping(self._why or "failure", defaults.drain))
+        self._bus.emit(DaemonStopping(self._signals.why or "failure", defaults.drain))
         if not engine.ledger.writer.alive:
-            self._hurry.set()  # nothing can be recorded any more: the next start takes the attempts back
+            hurry.set()  # nothing can be recorded any more: the next start takes the attempts back
         face.refuse()
-        released = engine.drain(defaults.drain, self._hurry)
+        released = engine.drain(defaults.drain, hurry)
         face.stop()
-        engine.stop(defaults.grace + STOP_MARGIN_S, self._hurry)
+        engine.stop(defaults.grace + STOP_MARGIN_S, hurry)
         self._bus.emit(DaemonStopped(released))
-
-    def _listen_to_signals(self) -> None:
-        # HUP comes when the terminal closes, or from somebody who wants new settings to hold: a stop in order serves
-        # both, as the service manager starts the daemon again.
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._asked_to_stop)
-
-    def _asked_to_stop(self, number: int, _frame: object) -> None:
-        self._why = self._why or signal.Signals(number).name
-        if self._stop.is_set():
-            self._hurry.set()  # a second TERM: now
-        self._stop.set()

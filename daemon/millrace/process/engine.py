@@ -13,7 +13,7 @@ import psutil
 from millrace import __version__
 from millrace.define.load import load_jobs
 from millrace.errors import LedgerError
-from millrace.events import AttemptsRecovered, JobFileBroken, SignOffFailed
+from millrace.events import AttemptsRecovered, JobFileBroken, PartRestarted, SignOffFailed
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
@@ -32,6 +32,7 @@ from millrace.runner.running import Running
 if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
+    from millrace.config.settings import Settings
     from millrace.events import Emit
 
 LOOK_S: Final = 0.05
@@ -84,8 +85,6 @@ class Engine:
             grace_s=settings.defaults.grace,
             memory={name: queue.memory for name, queue in settings.queues.items()},
         )
-        defaults = settings.defaults
-        base_s, cap_s = defaults.backoff
         self._kit = Kit(
             registry=self.registry,
             moves=self.moves,
@@ -93,7 +92,7 @@ class Engine:
             clock=clock,
             emit=emit,
             children=self.children,
-            defaults=RunPolicy(timeout_s=defaults.timeout, backoff_base_s=base_s, backoff_cap_s=cap_s),
+            defaults=_run_policy(settings),
             settings_of=settings.for_client,
             rules=RuleBook(settings.rule_tables()),
         )
@@ -122,6 +121,23 @@ class Engine:
     def states(self) -> list[PoolState]:
         """Return the pools at this moment."""
         return [pool.state() for pool in self._pools]
+
+    def apply(self, settings: Settings) -> None:
+        """Let new settings hold. They are valid; what the engine was built of (queues, database) is as it was."""
+        self.moves.weights = {name: client.weight for name, client in settings.clients.items()}
+        self.submitter.apply(settings)
+        self._kit.defaults = _run_policy(settings)
+        self._kit.settings_of = settings.for_client
+        self._kit.rules = RuleBook(settings.rule_tables())
+        memory = {name: queue.memory for name, queue in settings.queues.items()}
+        self.children.apply(idle_s=settings.defaults.child_idle, grace_s=settings.defaults.grace, memory=memory)
+        for pool in self._pools:
+            pool.apply(settings.queues[pool.intake.queue])
+
+    def revive(self) -> None:
+        """Start a thread of upkeep again that has died: without it nothing due would ever be queued."""
+        for name in self.upkeep.revive():
+            self._emit(PartRestarted(name, "its thread had ended"))
 
     def progressing(self) -> bool:
         """Return whether upkeep makes its turns, or waits for a lock that another process holds."""
@@ -181,6 +197,11 @@ class Engine:
             released, stopped = released + more[0], stopped + more[1]
         if released or stopped or killed:
             self._emit(AttemptsRecovered(released, stopped, killed))
+
+
+def _run_policy(settings: Settings) -> RunPolicy:
+    base_s, cap_s = settings.defaults.backoff
+    return RunPolicy(timeout_s=settings.defaults.timeout, backoff_base_s=base_s, backoff_cap_s=cap_s)
 
 
 def _roomy() -> bool:

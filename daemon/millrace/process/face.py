@@ -20,6 +20,7 @@ from millrace.web.tokens import first_token
 if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
+    from millrace.config.settings import Settings
     from millrace.observe.bus import Bus
     from millrace.process.engine import Engine
 
@@ -38,7 +39,7 @@ class Face:
         self._accepting = False
         settings = site.settings
         self._conservation = ConservationCheck(engine.ledger.reads, clock=clock, emit=bus.emit)
-        facts = Facts(
+        self._facts = facts = Facts(
             ledger=site.places.ledger,
             reads=engine.ledger.reads,
             writer_alive=lambda: engine.ledger.writer.alive,
@@ -54,7 +55,7 @@ class Face:
         metrics.watch(facts)
         bus.add(metrics)
         health = Health(facts)
-        house = House(
+        self._house = house = House(
             submitter=engine.submitter,
             moves=engine.moves,
             reads=engine.ledger.reads,
@@ -77,6 +78,11 @@ class Face:
         host, _ = self._site.places.listen
         self._bus.emit(WebStarted(host, self._server.port))
         self._proof.start()
+
+    def apply(self, settings: Settings) -> None:
+        """Answer by new settings from now on."""
+        self._facts.settings = settings
+        self._house.settings = settings
 
     def accept(self) -> None:
         """Tell that the daemon takes work from now on."""

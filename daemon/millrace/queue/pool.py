@@ -77,6 +77,14 @@ class Pool:
         self._consumer.start()
         self.intake.wake()
 
+    def apply(self, settings: QueueSettings) -> None:
+        """Let new bounds hold; the most that may run at once is bound by the threads of the start."""
+        intake = self.intake
+        grows = settings.workers > intake.workers
+        intake.workers = settings.workers
+        if grows and intake.limit < settings.workers:
+            self._set_limit(settings.workers, "settings")  # a smaller number is reached in the next calm
+
     def state(self) -> PoolState:
         """Return the pool at this moment."""
         intake = self.intake

@@ -89,6 +89,11 @@ class Children:
         self._oom = OomWatch()
         self._starting = 0
 
+    def apply(self, *, idle_s: float, grace_s: float, memory: Mapping[str, int | None]) -> None:
+        """Let other bounds hold, `memory` for children that are started from now on; see the constructor."""
+        self._idle_s, self._grace_s = idle_s, grace_s
+        self._nursery.memory = memory
+
     def run(
         self, held: Claim, desk: Desk, live: Live, *, timeout_s: float | None, settings: dict[str, Any], alone: bool
     ) -> Verdict:

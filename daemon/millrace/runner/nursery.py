@@ -46,7 +46,7 @@ class Nursery:
         clock: Clock,
     ) -> None:
         self._root, self._jobs, self._queues, self._mark = root, jobs, frozenset(queues), mark
-        self._scratch, self._memory, self._clock = scratch, dict(memory), clock
+        self._scratch, self.memory, self._clock = scratch, memory, clock
         self._lock = threading.Lock()
         self._server: Server | None = None
         self._numbers = count(1)
@@ -118,7 +118,7 @@ class Nursery:
         child.server = server
         try:
             try:
-                server.order(theirs, out_w, life_w, {"memory": self._memory.get(queue), "scratch": str(scratch)})
+                server.order(theirs, out_w, life_w, {"memory": self.memory.get(queue), "scratch": str(scratch)})
             finally:
                 theirs.close()
                 os.close(out_w)

@@ -88,7 +88,7 @@ async def resume(request: Request, caller: SiteOperator, name: str) -> Response:
     """Let a paused queue give out work again. Resuming one that is not paused is no error."""
     house: House = request.app.state.house
     await aside(lambda: _queue(house, name))
-    await committed(house.moves.resume(name))
+    await committed(house.moves.resume(name, actor=caller.actor))
     return json_answer(await aside(lambda: _queue(house, name)))
 
 

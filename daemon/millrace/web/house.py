@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from millrace.queue.submit import Submitter
 
 
-@dataclass(frozen=True)
+@dataclass
 class House:
     """
     The rooms that requests are answered from.
 
     Args:
+        settings: Replaced when they are read again.
         health: The report of `observe.health.Health`; may look at the ledger.
         unfit: Why the daemon should get no work now, None if it is fit; may look at the ledger.
         metrics: All metrics in Prometheus's text format; may look at the ledger.

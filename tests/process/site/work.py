@@ -6,7 +6,7 @@ import os
 import threading
 from pathlib import Path
 
-from millrace import context, log, task
+from millrace import context, log, settings, task
 
 
 def _pause() -> None:
@@ -17,6 +17,12 @@ def _pause() -> None:
 def add(a: int, b: int) -> int:
     """Compute at once."""
     return a + b
+
+
+@task
+def greeting() -> str:
+    """Say what the settings say."""
+    return str(settings["greeting"]["word"])
 
 
 @task(timeout="60s")

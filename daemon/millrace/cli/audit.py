@@ -1,0 +1,99 @@
+"""`millrace audit`: who did what, and whether the log of it is whole."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from millrace.cli.output import as_json, echo_json, plain, plural
+from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.table import Column, table, terminal_width
+from millrace.cli.times import ago
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from millrace.ledger.audit import AuditRow
+    from millrace.ledger.reads import Reads
+
+PAGE: Final = 1000
+_ROWS: Final = (
+    Column("NO", right=True),
+    Column("WHEN", right=True),
+    Column("WHO", elastic=True),
+    Column("DID"),
+    Column("TO WHAT", elastic=True),
+    Column("FACTS", optional=True, elastic=True, first=True),
+)
+
+
+@click.group("audit")
+def audit() -> None:
+    """Who did what: list, verify."""
+
+
+@audit.command("list")
+@click.option("--limit", type=click.IntRange(1, PAGE), default=50, show_default=True, help="At most so many.")
+@as_json
+@pass_session
+def list_(session: Session, *, limit: int, as_json: bool) -> None:
+    r"""
+    List what people and programs decided, newest first.
+
+    \b
+    Exit: 0 listed, also when there is nothing.
+    """
+    with session.reads() as reads:
+        rows = reads.audit_newest(limit)
+    if as_json:
+        echo_json([row.as_json() for row in rows])
+        return
+    if not rows:
+        tell("Nobody has decided anything yet.")
+        return
+    now_ms = session.clock.now_ms()
+    lines = [
+        (str(row.id), ago(row.at, now_ms), plain(row.actor), row.action, plain(row.subject), plain(_words(row)))
+        for row in rows
+    ]
+    click.echo(table(_ROWS, lines, terminal_width()))
+
+
+def _words(row: AuditRow) -> str:
+    facts: dict[str, Any] = json.loads(row.facts) if row.facts else {}
+    return " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+
+
+@audit.command("verify")
+@as_json
+@pass_session
+def verify(session: Session, *, as_json: bool) -> int:
+    r"""
+    Check that no row was changed, removed or put in.
+
+    Each row carries a hash of itself and of the one before it. Who can write to the ledger can also make the whole
+    chain anew: keep what this prints somewhere else, and compare.
+
+    \b
+    Exit: 0 the chain holds; 1 it does not.
+    """
+    from millrace.ledger.audit import verify as verify_chain
+
+    with session.reads() as reads:
+        found = verify_chain(_all(reads), head := reads.audit_head())
+    if as_json:
+        echo_json({"holds": found.broken_at is None, "head": head, **found._asdict()})
+    elif found.broken_at is None:
+        click.echo(f"the chain holds: {plural(found.rows, 'row')}, the newest is {head or 'none'}")
+    else:
+        click.echo(f"the chain is broken at row {found.broken_at}: {found.why}")
+    return int(found.broken_at is not None)
+
+
+def _all(reads: Reads) -> Iterator[AuditRow]:
+    after = 0
+    while rows := reads.audit(after=after, limit=PAGE):
+        yield from rows
+        after = rows[-1].id

@@ -1,0 +1,147 @@
+"""New settings under a daemon that runs, as systemd, an editor and `millrace reload` ask for them."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+from typing import TYPE_CHECKING
+
+from tests.process.scratch import until
+from tests.process.test_daemon import Manager, manager
+
+if TYPE_CHECKING:
+    from tests.process.conftest import MakeSite
+    from tests.process.scratch import Scratch, Served
+
+__all__ = ["manager"]
+PLACE = '[settings.greeting]\nword = "{}"\n'
+
+
+def rewrite(site: Scratch, old: str, new: str) -> None:
+    """Change config.toml as an editor does: a new file in place of the old one."""
+    text = site.config.read_text()
+    assert old in text
+    fresh = site.config.with_suffix(".new")
+    fresh.write_text(text.replace(old, new))
+    fresh.replace(site.config)
+
+
+def greeted(site: Scratch) -> str:
+    """Return what a new job finds in its settings."""
+    job = site.await_final(site.submit("greeting"))
+    assert job.result is not None, job.error
+    return str(json.loads(job.result))
+
+
+def awaits(daemon: Served, name: str, count: int = 1) -> dict[str, object]:
+    """Wait for the so many-th event of a name."""
+    until(lambda: len(daemon.events(name)) >= count or not daemon.alive, name)
+    return daemon.events(name)[count - 1]
+
+
+def test_hup_lets_new_settings_hold_for_the_next_job(make_site: MakeSite, manager: Manager) -> None:
+    """A threshold is changed in the middle of the day, and nothing is interrupted for it."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.launch(manager.environ)
+    manager.hears_of("READY")
+    assert greeted(site) == "Hello"
+
+    rewrite(site, "Hello", "Good morning")
+    daemon.signal(signal.SIGHUP)
+
+    assert int(manager.hears_of("RELOADING")["MONOTONIC_USEC"]) > 0
+    assert manager.hears_of("READY")["READY"] == "1"
+    assert awaits(daemon, "settings.reloaded")["applied"] == "settings.greeting.word"
+    assert greeted(site) == "Good morning"
+    assert [row.action for row in site.reads.audit()] == ["settings.reload"]
+
+
+def test_a_changed_file_is_read_without_being_asked(make_site: MakeSite) -> None:
+    """Whoever saves the file expects it to hold."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.serve()
+    rewrite(site, "Hello", "Good evening")
+    assert awaits(daemon, "settings.reloaded")["why"] == "config.toml was changed"
+    assert greeted(site) == "Good evening"
+
+
+def test_a_file_that_is_wrong_changes_nothing_and_is_told_once(make_site: MakeSite) -> None:
+    """All or nothing: half a file would be worse than the old one."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.serve()
+    rewrite(site, 'word = "Hello"', 'word = "Bonjour"\n[defaults.extra]\nretires = 3')
+    refused = awaits(daemon, "settings.refused")
+    assert "config.toml" in str(refused["reason"])
+    assert "retires" in str(refused["reason"]) or "extra" in str(refused["reason"])
+    assert greeted(site) == "Hello"
+    daemon.signal(signal.SIGUSR1)  # a turn of the main loop goes by
+    awaits(daemon, "daemon.state")
+    assert len(daemon.events("settings.refused")) == 1
+
+
+def test_reload_tells_what_holds_and_what_waits(make_site: MakeSite) -> None:
+    """A port cannot change under those who are connected to it; nobody shall believe that it did."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.serve()
+    (site.root / "jobs" / "late.py").write_text("")
+    rewrite(site, "workers = 2", "workers = 1\nmax_workers = 2\n[settings.other]\nx = 1")
+    done = site.run("reload", code=None)
+    assert done.returncode == 0, done.stderr
+    assert "settings.other.x  holds now" in done.stdout
+    assert "queues.io.workers  holds now" in done.stdout
+    assert "jobs/late.py  was changed; its code is read at the next start" in done.stdout
+    assert daemon.alive
+
+
+def test_reload_of_a_wrong_file_says_where_and_asks_nobody(make_site: MakeSite) -> None:
+    """Exit 78, the line and the reason, and a daemon that goes on."""
+    site = make_site()
+    daemon = site.serve()
+    rewrite(site, "workers = 2", "workers = 0")
+    done = site.run("reload", code=None)
+    assert done.returncode == 78
+    assert "queues.io.workers" in done.stderr
+    assert daemon.alive
+
+
+def test_reload_without_a_daemon_says_so(site: Scratch) -> None:
+    """Exit 3, as `status` has it."""
+    done = site.run("reload", code=None)
+    assert done.returncode == 3
+    assert "the daemon is not running" in done.stderr
+
+
+def test_usr1_writes_the_state_into_the_log(site: Scratch) -> None:
+    """What does it do right now? Without stopping it."""
+    daemon = site.serve()
+    job = site.submit("hold", name="a")
+    site.await_file("a.running-1")
+    daemon.signal(signal.SIGUSR1)
+    state = awaits(daemon, "daemon.state")
+    assert f"{job} hold" in str(state["running"])
+    assert "ledger-writer" in str(state["threads"])
+    (site.root / "a.go").touch()
+
+
+def test_quit_writes_the_stacks_and_goes_on(site: Scratch) -> None:
+    """For a daemon that seems to hang, while it hangs."""
+    daemon = site.serve()
+    daemon.signal(signal.SIGQUIT)
+    until(lambda: "Current thread" in daemon.text() or not daemon.alive, "the stacks")
+    assert "most recent call first" in daemon.text()
+    assert site.await_final(site.submit("add", a=1, b=2)).status == "succeeded"
+    assert daemon.alive
+
+
+def test_a_closed_terminal_ends_what_was_started_in_it(site: Scratch) -> None:
+    """`make run` in a window that is closed must not go on unseen and keep the ledger."""
+    ours, theirs = pty.openpty()
+    daemon = site.launch({}, stdin=theirs)
+    os.close(theirs)
+    daemon.await_event("daemon.started")
+    os.close(ours)
+    daemon.signal(signal.SIGHUP)
+    assert daemon.end() == 0
+    assert [line["why"] for line in daemon.events("daemon.stopping")] == ["SIGHUP"]

@@ -30,14 +30,17 @@ class Rule(NamedTuple):
 
 
 def any_day(wall: datetime) -> bool:
+    """`* * *`."""
     return True
 
 
 def last_day(wall: datetime) -> bool:
+    """`L * *`."""
     return wall.day == monthrange(wall.year, wall.month)[1]
 
 
 def leap_day(wall: datetime) -> bool:
+    """`29 2 *`."""
     return (wall.month, wall.day) == (2, 29)
 
 
@@ -58,9 +61,10 @@ def fires(rules: Sequence[Rule], zone: str, start: int, end: int, step: int = MI
     latest: datetime | None = None  # the latest wall time that was ever shown
     for at, wall in _walls(zone, start, end, step):
         fresh = latest is None or wall > latest
-        come = list(_since(latest, wall, steps)) if fresh else []  # else the clock went back: it was all there before
+        usual = latest is not None and wall - latest == steps
+        come = [wall] if usual else _since(latest, wall, steps) if fresh else []  # none: the clock went back
         for rule in rules:
-            if rule.shows(wall) if rule.star else any(rule.shows(shown) for shown in come):
+            if any(rule.shows(shown) for shown in come) if not (rule.star or usual) else rule.shows(wall):
                 found[rule.line].append(at)
         if fresh:
             latest = wall
@@ -73,12 +77,10 @@ def _walls(zone: str, start: int, end: int, step: int) -> Iterator[tuple[int, da
         yield at, datetime.fromtimestamp(at // 1000, info).replace(tzinfo=None, fold=0)
 
 
-def _since(latest: datetime | None, wall: datetime, step: timedelta) -> Iterator[datetime]:
-    """Yield the wall times that have come since the latest: one, but after a gap all that it left out as well."""
+def _since(latest: datetime | None, wall: datetime, step: timedelta) -> list[datetime]:
+    """Return the wall times that have come since the latest: one, but after a gap all that it left out as well."""
     shown = wall if latest is None else latest + step
-    while shown <= wall:
-        yield shown
-        shown += step
+    return [shown + number * step for number in range((wall - shown) // step + 1)]
 
 
 def ms(text: str) -> int:

@@ -69,8 +69,6 @@ def _place(wall: datetime, zone: str) -> tuple[int, str]:
             return change.at, f"{shown} does not exist on {day}: runs at {wall_text(change.at + change.after)[1]}"
         if change.at + change.after <= wall_ms < change.at + change.before:
             second = f"{wall.isoformat()}{ahead_text(change.after)}"
-            return wall_ms - change.before, (
-                f"{shown} comes twice on {day}: runs the first time, at UTC{ahead_text(change.before)} "
-                f'(for the second write "{second}")'
-            )
+            note = f'{shown} comes twice on {day}: runs the first time (for the second write "{second}")'
+            return wall_ms - change.before, note
     return round(wall.replace(tzinfo=info).timestamp() * MS), ""

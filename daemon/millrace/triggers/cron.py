@@ -6,6 +6,7 @@ begins with a star follows the clock as it goes, so that hourly stays hourly.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
@@ -50,7 +51,11 @@ class Cron:
 
     def count(self, after: int, until: int) -> int:
         """Return how many times there are after `after` up to and including `until`."""
-        return sum(1 for _ in self.times(after, until))
+        found = 0
+        for span in self._spans(after, until):
+            start, end, at_once = self._walls_of(span, after, until)
+            found += at_once + sum(last - first for _, first, last in self._days(start, end))
+        return found
 
     def next(self, after: int) -> int | None:
         """Return the first time after a moment (epoch ms), or None if there is none in 50 years."""
@@ -62,45 +67,57 @@ class Cron:
             start += _STEP_MS
         return None
 
-    def walls(self, start: int, end: int, *, back: bool = False) -> Iterator[int]:
-        """Yield the wall times that the line names from `start` to before `end`, as if the wall clock were UTC."""
-        first, last = start // DAY_MS, (end - 1) // DAY_MS
-        days = range(min(last, _LAST_DAY), first - 1, -1) if back else range(first, min(last, _LAST_DAY) + 1)
-        minutes = self.line.minutes[::-1] if back else self.line.minutes
-        for day in days:
-            if self.line.matches(date.fromordinal(day + _EPOCH)):
-                midnight = day * DAY_MS
-                if first < day < last:
-                    yield from [midnight + minute * _MINUTE_MS for minute in minutes]
-                else:
-                    walls = [midnight + minute * _MINUTE_MS for minute in minutes]
-                    yield from [wall for wall in walls if start <= wall < end]
-
     def left_out(self, change: Change) -> list[int]:
         """Return the wall times of the line that a clock change leaves out; none if it is no gap."""
-        return list(self.walls(change.at + change.before, change.at + change.after))
+        return list(self._walls_left_out(change))
 
     def doubled(self, change: Change) -> list[int]:
         """Return the wall times of the line that a clock change makes come twice; none if it is a gap."""
-        return list(self.walls(change.at + change.after, change.at + change.before))
+        return list(self._walls(change.at + change.after, change.at + change.before))
+
+    # ---- wall times, told in ms as if the wall clock were UTC
 
     def _spans(self, after: int, until: int) -> Iterator[Span]:
         # From two days before, so that the change is known whose repeated hour reaches past `after`.
         return spans(self.zone, after - 2 * DAY_MS, until + 1)
 
     def _of_span(self, span: Span, after: int, until: int, *, back: bool = False) -> Iterator[int]:
-        start, change = span.start, span.change
+        start, end, at_once = self._walls_of(span, after, until)
+        if at_once and not back:
+            yield span.start
+        for wall in self._walls(start, end, back=back):
+            yield wall - span.offset
+        if at_once and back:
+            yield span.start
+
+    def _walls_of(self, span: Span, after: int, until: int) -> tuple[int, int, bool]:
+        """Return from and to which wall time a span counts, and whether one is made up for at its start, after a gap."""
+        start, change = max(span.start, after + 1), span.change
         at_once = False
         if change is not None and not self.line.wild:
             if change.is_gap:
-                at_once = after < span.start <= until and bool(self.left_out(change))
+                at_once = after < span.start <= until and next(self._walls_left_out(change), None) is not None
+                start = max(start, span.start + at_once)  # once, also when the end of the gap is a time of the line
             else:
-                start = min(span.end, change.at + change.before - change.after)  # the second coming: fired before
-        start = max(start, after + 1)
-        found = (wall - span.offset for wall in self.walls(start + span.offset, span.end + span.offset, back=back))
-        inside = (at for at in found if at != span.start) if at_once else found
-        if at_once and not back:
-            yield span.start
-        yield from inside
-        if at_once and back:
-            yield span.start
+                start = max(start, change.at + change.before - change.after)  # what comes twice has fired before
+        return start + span.offset, min(span.end, until + 1) + span.offset, at_once
+
+    def _walls_left_out(self, change: Change) -> Iterator[int]:
+        return self._walls(change.at + change.before, change.at + change.after)
+
+    def _walls(self, start: int, end: int, *, back: bool = False) -> Iterator[int]:
+        for midnight, first, last in self._days(start, end, back=back):
+            minutes = self.line.minutes[first:last]
+            for minute in reversed(minutes) if back else minutes:
+                yield midnight + minute * _MINUTE_MS
+
+    def _days(self, start: int, end: int, *, back: bool = False) -> Iterator[tuple[int, int, int]]:
+        """Yield each day of the line, and the slice of its minutes that lies from `start` to before `end`."""
+        minutes, count = self.line.minutes, len(self.line.minutes)
+        one, other = start // DAY_MS, min((end - 1) // DAY_MS, _LAST_DAY)
+        for day in range(other, one - 1, -1) if back else range(one, other + 1):
+            if self.line.matches(date.fromordinal(day + _EPOCH)):
+                midnight = day * DAY_MS
+                first = bisect_left(minutes, (start - midnight) / _MINUTE_MS) if day == one else 0
+                last = bisect_left(minutes, (end - midnight) / _MINUTE_MS) if day == other else count
+                yield midnight, first, max(first, last)

@@ -131,10 +131,10 @@ def _unwanted(schedule: Schedule, after: int, until: int, like: Fire, rows: int)
     if until <= after:
         return []
     told = list(islice(schedule.timing.back(after, until), rows))[::-1]
-    fires = [replace(like, due_at=due_at, since=due_at) for due_at in told]
+    fires = [Fire(due_at, like.outcome, like.why, due_at) for due_at in told]
     before = (told[0] if told else until + 1) - 1
     latest = next(schedule.timing.back(after, before), None)
     if latest is None:
         return fires
     since = next(schedule.timing.times(after, before))
-    return [replace(like, due_at=latest, since=since, count=schedule.timing.count(after, before)), *fires]
+    return [Fire(latest, like.outcome, like.why, since, schedule.timing.count(after, before)), *fires]

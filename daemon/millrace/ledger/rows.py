@@ -11,8 +11,7 @@ from millrace.clock import rfc3339
 DEFAULT_CLIENT: Final = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a job came from: `kind` is one of api, cli, schedule, watch, hook, stage; `name` tells which one."""
 
     kind: str

@@ -1,7 +1,7 @@
 """
 Enqueue: how fast work is taken in, durable. One by one, each submission on disk before the next begins, against Huey's
-own durable enqueue; and many at once, as `millrace submit --lines` does, from outside with the start of the process,
-and inside through the one door in.
+own durable enqueue; the same from several threads at once; and many by one caller, as `millrace submit --lines` does,
+from outside with the start of the process, and inside through the one door in.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 import peer
+import scratch
 from figure import QUICK_ROUNDS, ROUNDS, Figure, in_child, main, ratio, rivals
 from scratch import folder, make_site
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ONE_BY_ONE: Final = 2_000
+THREADS: Final = 8
 LINES: Final = 100_000
 QUICK_LINES: Final = 20_000
 TARGET_PER_S: Final = 20_000
@@ -45,6 +47,21 @@ def one_by_one(place: Path, jobs: int) -> float:
         began = perf_counter()
         for _ in range(jobs):
             opened.submitter.submit(Submission("noop"))
+        return perf_counter() - began
+
+
+def at_once(place: Path, jobs: int) -> float:
+    """Return the seconds in which threads submit jobs, each of which waits for its own to be on disk."""
+    site = load_site(place / "config.toml", {})
+    with OpenSite(site) as opened:
+
+        def submit() -> None:
+            for _ in range(jobs // THREADS):
+                opened.submitter.submit(Submission("noop"))
+
+        opened.submitter.submit(Submission("noop"))
+        began = perf_counter()
+        scratch.at_once(THREADS, submit)
         return perf_counter() - began
 
 
@@ -82,7 +99,7 @@ def outside(jobs: int) -> float:
 
 def child(what: str, place: str, jobs: str) -> dict[str, Any]:
     """Take one measurement in this process."""
-    run = {"one": one_by_one, "inside": inside}[what]
+    run = {"one": one_by_one, "at once": at_once, "inside": inside}[what]
     return {"per_s": int(jobs) / run(Path(place), int(jobs))}
 
 
@@ -102,6 +119,8 @@ def figures(quick: bool) -> list[Figure]:  # noqa: FBT001 - the one option that 
         {
             "peer": lambda: peer.measured("enqueue", ONE_BY_ONE, "durable"),
             "one": lambda: measured("one", ONE_BY_ONE),
+            "peer at once": lambda: peer.measured("at once", ONE_BY_ONE, THREADS),
+            "at once": lambda: measured("at once", ONE_BY_ONE),
             "outside": lambda: outside(lines),
             "inside": lambda: measured("inside", lines),
         },
@@ -110,9 +129,11 @@ def figures(quick: bool) -> list[Figure]:  # noqa: FBT001 - the one option that 
 
 
 def _figures(values: dict[str, list[float]], lines: int) -> Iterator[Figure]:
-    times, per_s = ratio(values["one"], values["peer"]), {name: median(found) for name, found in values.items()}
-    told = f"{times:.2f} × ({per_s['one']:,.0f}/s : {per_s['peer']:,.0f}/s)"
+    per_s = {name: median(found) for name, found in values.items()}
+    times, told = _against(values, "one", "peer")
     yield Figure("submit one by one", "≥ 1 × peer", told, times >= 1)
+    _, told = _against(values, "at once", "peer at once")
+    yield Figure(f"{THREADS} threads submit at once", "", told, note="each waits for its own commit")
     for name, words in (("outside", "`submit --lines`, whole process"), ("inside", "the same, inside the process")):
         yield Figure(
             f"{words}, {lines:,} lines of {len(LEAD)} fields",
@@ -120,6 +141,11 @@ def _figures(values: dict[str, list[float]], lines: int) -> Iterator[Figure]:
             f"{per_s[name]:,.0f}/s",
             per_s[name] >= TARGET_PER_S,
         )
+
+
+def _against(values: dict[str, list[float]], ours: str, theirs: str) -> tuple[float, str]:
+    times = ratio(values[ours], values[theirs])
+    return times, f"{times:.2f} × ({median(values[ours]):,.0f}/s : {median(values[theirs]):,.0f}/s)"
 
 
 def _write_lines(place: Path, jobs: int) -> None:

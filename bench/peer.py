@@ -19,7 +19,7 @@ import peewee
 from figure import Figure, in_child, main
 from huey import SqliteHuey
 from huey.contrib.stats import HueyEvent, HueyStats
-from scratch import folder
+from scratch import at_once, folder
 
 if TYPE_CHECKING:
     from huey.api import TaskWrapper
@@ -92,10 +92,27 @@ def enqueue(path: Path, jobs: int, *, fsync: bool) -> float:
     return perf_counter() - began
 
 
+def enqueue_at_once(path: Path, jobs: int, threads: int) -> float:
+    """Return the seconds in which threads enqueue jobs, durable, each thread one by one."""
+    peer = Peer(path)
+    began = perf_counter()
+    at_once(threads, lambda: peer.fill(jobs // threads))
+    took = perf_counter() - began
+    if peer.huey.pending_count() != jobs:
+        raise RuntimeError(f"{peer.huey.pending_count()} of {jobs} jobs are pending")
+    return took
+
+
 def child(what: str, place: str, jobs: str, more: str) -> dict[str, Any]:
     """Take one measurement in this process."""
     path, count = Path(place) / "peer.db", int(jobs)
-    took = drain(path, count, int(more)) if what == "drain" else enqueue(path, count, fsync=more == "durable")
+    match what:
+        case "drain":
+            took = drain(path, count, int(more))
+        case "at once":
+            took = enqueue_at_once(path, count, int(more))
+        case _:
+            took = enqueue(path, count, fsync=more == "durable")
     return {"per_s": count / took}
 
 

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,7 +22,7 @@ from millrace.observe.metrics import Metrics
 from millrace.process.engine import Engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from millrace.config.load import Site
     from millrace.events import Event
@@ -126,6 +127,13 @@ def make_site(root: Path, *, workers: int, child_idle: str = "1m") -> Site:
     config = root / "config.toml"
     config.write_text(CONFIG.format(workers=workers, child_idle=child_idle), encoding="utf-8")
     return load_site(config, {})
+
+
+def at_once(threads: int, work: Callable[[], object]) -> None:
+    """Do the same work in so many threads at once; raises what one of them raised."""
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(work) for _ in range(threads)]:
+            done.result()
 
 
 class Ends:

@@ -153,6 +153,16 @@ def test_a_damaged_payload_is_dead_and_never_runs(book: Book) -> None:
     assert book.balanced()
 
 
+def test_payloads_of_any_size_and_text_come_whole(book: Book) -> None:
+    """Claims come out of SQLite as one text; a payload that is too large for it is fetched beside it."""
+    payloads = [
+        '{"a":"\\"\\\\ü\u2028\U0001f600\\u0000"}',
+        *(f'{{"a":"{"ü" * size}"}}' for size in (0, 4_996, 4_997, 60_000)),
+    ]
+    ids = [book.accept(payload=payload) for payload in payloads]
+    assert {held.job_id: held.payload for held in book.claim(10)} == dict(zip(ids, payloads, strict=True))
+
+
 def test_a_claim_sees_what_was_accepted_in_its_own_batch(book: Book) -> None:
     """Lanes are read from counts, which are written late: before a claim they must be."""
     held = hold(book.ledger)

@@ -6,7 +6,7 @@ import threading
 import uuid
 
 from millrace.ledger import ids
-from millrace.ledger.ids import new_id
+from millrace.ledger.ids import new_id, new_ids
 from tests.ledger.rig import LIMIT_S
 
 FAR_MS = 3_000_000_000_000  # beyond any time that another test has used: ids never go back within a process
@@ -24,6 +24,27 @@ def test_ids_rise_within_one_millisecond() -> None:
     """The order of acceptance is the order of the queue."""
     made = [new_id(FAR_MS + 1) for _ in range(5000)]
     assert made == sorted(set(made))
+
+
+def test_ids_made_together_are_as_good_as_single_ones() -> None:
+    """A chunk of lines gets its ids at once; those before and after it keep their order."""
+    before, many, after = new_id(FAR_MS + 2), new_ids(FAR_MS + 2, 5000), new_id(FAR_MS + 2)
+    made = [before, *many, after]
+    assert made == sorted(set(made))
+    assert {uuid.UUID(one).version for one in many} == {7}
+    assert {uuid.UUID(one).variant for one in many} == {uuid.RFC_4122}
+    assert {uuid.UUID(one).int >> 80 for one in many} == {FAR_MS + 2}
+    assert len({one[-8:] for one in many}) > 4900, "the last 32 bits are random"
+    assert new_ids(FAR_MS + 2, 0) == []
+
+
+def test_the_counter_carries_into_its_upper_part() -> None:
+    """Its 42 bits stand in two places of an id: the order holds where one runs over into the other."""
+    new_id(FAR_MS + 3)
+    ids._Last.counter = (5 << 30) - 3
+    made = new_ids(FAR_MS + 3, 6)
+    assert made == sorted(made)
+    assert [uuid.UUID(one).int >> 64 & 0xFFF for one in made] == [4, 4, 5, 5, 5, 5]
 
 
 def test_ids_rise_though_the_clock_goes_back() -> None:

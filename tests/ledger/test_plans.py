@@ -76,8 +76,9 @@ def test_a_claim_is_served_by_the_index_of_the_queue(book: Book) -> None:
 def test_the_move_of_what_was_found_goes_by_the_primary_key(book: Book) -> None:
     """The outer UPDATE must not choose the partial index of its own status and walk the backlog."""
     book.accept()
-    (plan,) = [plan for plan in plans(book, lambda: book.claim(1)) if "job_queued" in plan]
-    assert plan.startswith("SEARCH job USING PRIMARY KEY (id=?)")
+    found = [plan for plan in plans(book, lambda: book.claim(1)) if "job_queued" in plan]
+    assert len(found) == 2, "what is looked at, and what is made of it"
+    assert all(plan.startswith("SEARCH job USING PRIMARY KEY (id=?)") for plan in found)
     book.accept(due_at=START_MS + 1)
     book.clock.advance(1)
     (plan,) = plans(book, lambda: wait(book.ledger.moves.promote_due()))

@@ -12,12 +12,13 @@ import json
 import math
 import re
 from collections import Counter
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import PayloadError, Problem, ResultNotJSON, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 MAX_DEPTH: Final = 32
 
@@ -51,6 +52,33 @@ def read(
     """Read JSON as `strict_json` does; return the value and its canonical text, which was needed for the checks."""
     decoded = _decoded(text, max_bytes, where)
     _refuse_depth(decoded, where, MAX_DEPTH + around)
+    value = _read_plain(decoded)
+    return (value, _written(value, where)) if value is not None else _read_carefully(decoded, where)
+
+
+def _read_plain(text: str) -> dict[str, Any] | None:
+    """
+    Read an everyday object in a third of the time; None if only the careful reader can tell what it is.
+
+    A text has at least as many colons as its objects have pairs. If the members of one are as many, no key was lost to
+    a second of its name.
+    """
+    try:
+        value = _plain_reader()(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) and len(value) == text.count(":") else None
+
+
+@cache
+def _plain_reader() -> Callable[[str], Any]:
+    """Load pydantic with the first payload, not with the command line."""
+    from pydantic_core import from_json
+
+    return partial(from_json, allow_inf_nan=False, cache_strings="keys")
+
+
+def _read_carefully(decoded: str, where: str) -> tuple[Any, str]:
     try:
         value = _READER.decode(decoded)
     except _DuplicateKeyError:

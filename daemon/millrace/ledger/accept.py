@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
 from hashlib import blake2b
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import KeyConflict
-from millrace.ledger.ids import new_id
+from millrace.ledger.ids import new_ids
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from millrace.ledger.rows import NewJob
     from millrace.ledger.transaction import Transaction
@@ -43,8 +43,7 @@ UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
 RETURNING queue, client, task, run_id, stage"""
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """The answer to a submission; `existed` says that its idempotency key was known and nothing was added."""
 
     id: str
@@ -63,20 +62,22 @@ def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:
     Raises: KeyConflict if a key belongs to another task or payload.
     """
     accepted, rows = [], []
-    for job in jobs:
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    for job, new_id in zip(jobs, new_ids(tx.now_ms, len(jobs)), strict=True):
         digest = checksum(job.payload)
         known = _known(tx, job, digest) if job.key is not None else None
         if known is not None:
             accepted.append(Accepted(known, existed=True))
             continue
-        row = _row(job, digest, tx.now_ms)
+        row = _row(job, job.id or new_id, digest, tx.now_ms)
         accepted.append(Accepted(row[0], existed=False))
-        _count(tx, job, row[4])
+        counts[job.queue, job.client, job.task, row[4]] += 1
         if job.key is None:
             rows.append(row)
         else:  # at once: the next job of this very call may carry the same key
             tx.run(_INSERT, row)
     _insert(tx, rows)
+    _count(tx, counts)
     return accepted
 
 
@@ -100,8 +101,7 @@ def _known(tx: Transaction, job: NewJob, digest: str) -> str | None:
     return str(job_id)
 
 
-def _row(job: NewJob, digest: str, now_ms: int) -> tuple[Any, ...]:
-    job_id = job.id or new_id(now_ms)
+def _row(job: NewJob, job_id: str, digest: str, now_ms: int) -> tuple[Any, ...]:
     later = job.due_at is not None and job.due_at > now_ms
     status, reason, queued_at = (Status.WAITING, "due", None) if later else (Status.QUEUED, None, now_ms)
     return (
@@ -111,14 +111,14 @@ def _row(job: NewJob, digest: str, now_ms: int) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _count(tx: Transaction, job: NewJob, status: str) -> None:
-    lane = (job.queue, job.client, job.task)
-    tx.count(lane, "accepted")
-    tx.count(lane, status)
-    if status == Status.QUEUED:
-        tx.changes.queued.add(job.queue)
-    else:
-        tx.changes.due = True
+def _count(tx: Transaction, counts: Mapping[tuple[str, str, str, str], int]) -> None:
+    for (queue, client, task, status), number in counts.items():
+        tx.count((queue, client, task), "accepted", number)
+        tx.count((queue, client, task), status, number)
+        if status == Status.QUEUED:
+            tx.changes.queued.add(queue)
+        else:
+            tx.changes.due = True
 
 
 def promote_due(tx: Transaction, limit: int) -> int:

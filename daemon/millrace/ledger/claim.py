@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.errors import LostClaim
 from millrace.ledger.accept import checksum
 from millrace.ledger.finish import End, finish
 from millrace.ledger.rows import Claim, JobError
@@ -19,12 +21,24 @@ SELECT client, vtime, queued FROM lane
  WHERE queue = ?1 AND queued > 0 AND NOT EXISTS (SELECT 1 FROM pause WHERE queue = ?1)
  ORDER BY vtime, client"""
 
-_CLAIM: Final = """  -- the first queued jobs of a lane, fenced by their new attempt; served by job_queued
-UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?1, started_at = ?2
- WHERE status = 'queued' AND id IN (SELECT id FROM job WHERE status = 'queued' AND queue = ?3 AND client = ?4
-                                     ORDER BY priority DESC, queued_at, id LIMIT ?5)
-RETURNING priority, queued_at, id, task, attempt, failures, crashes, daemon_deaths, max_attempts, payload,
-          correlation_id, run_id, stage, record, payload_hash"""
+_FIRST: Final = """SELECT id FROM job WHERE status = 'queued' AND queue = ?1 AND client = ?2
+  ORDER BY priority DESC, queued_at, id LIMIT ?3"""
+
+_SMALL: Final = 10_000  # bytes
+# One row for all: the driver gives up the interpreter's lock at each row, and gets it back only when a job lets go of
+# it. Large payloads are looked up one by one: together they might be more than a value of SQLite can hold.
+_NEXT: Final = f"""  -- the first queued jobs of a lane; served by job_queued
+SELECT json_group_array(json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths,
+    max_attempts, iif(octet_length(payload) <= {_SMALL}, payload, NULL), correlation_id, run_id, stage, record,
+    payload_hash))
+  FROM job WHERE id IN ({_FIRST})"""  # noqa: S608 - made of our own text
+
+_CLAIM: Final = f"""  -- the same jobs, fenced by their new attempt
+UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?4, started_at = ?5
+ WHERE status = 'queued' AND id IN ({_FIRST})"""  # noqa: S608
+
+_PAYLOAD: Final = """  -- a payload that was too large to come with the others
+SELECT payload FROM job WHERE id = ?"""
 
 _SERVED: Final = """  -- advance the lane's virtual time by what it was given
 UPDATE lane SET vtime = vtime + ? WHERE queue = ? AND client = ?"""
@@ -44,11 +58,20 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
     lanes = tx.rows(_LANES, (queue,))
     claims: list[Claim] = []
     for client, share in _shares(lanes, slots, weights):
-        taken = tx.rows(_CLAIM, (daemon, tx.now_ms, queue, client, share))
+        taken = _taken(tx, queue, client, share, daemon)
         claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
         if len(lanes) > 1:
             tx.run(_SERVED, (share / weights.get(client, 1.0), queue, client))
     return claims
+
+
+def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
+    """Make up to `share` queued jobs of a lane running; return their rows."""
+    ((found,),) = tx.rows(_NEXT, (queue, client, share))
+    rows: list[list[Any]] = json.loads(found)
+    if tx.run(_CLAIM, (queue, client, share, daemon, tx.now_ms)) != len(rows):
+        raise LostClaim("the queue changed within the transaction that looked at it")
+    return rows
 
 
 def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[str, float]) -> list[tuple[str, int]]:
@@ -67,14 +90,16 @@ def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[st
     return [(client, share) for client, share in given.items() if share]
 
 
-def _order(row: tuple[int, int, str]) -> tuple[int, int, str]:
+def _order(row: list[Any]) -> tuple[int, int, str]:
     return -row[0], row[1], row[2]
 
 
-def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: tuple[Any, ...]) -> Claim | None:
+def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: list[Any]) -> Claim | None:
     """Return the claim of a row; None, and the job is dead, if its payload is not what was accepted."""
     (_, queued_at, job_id, task, attempt, failures, crashes, deaths, max_attempts, payload, correlation, run_id, stage,
      record, digest) = row  # fmt: skip
+    if payload is None:
+        ((payload,),) = tx.rows(_PAYLOAD, (job_id,))
     tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING)
     tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING)
     held = Claim(

@@ -23,15 +23,22 @@ def new_id(now_ms: int) -> str:
         now_ms: UTC epoch milliseconds, ≥ 0. A clock that went back does not make ids go back.
     Source: RFC 9562, section 6.2, method 1 (a 42-bit counter seeded at random each millisecond, 32 random bits below).
     """
-    noise = int.from_bytes(os.urandom(9))
+    return new_ids(now_ms, 1)[0]
+
+
+def new_ids(now_ms: int, count: int) -> list[str]:
+    """Return rising ids as `new_id` does, many at less cost each."""
+    noise = os.urandom(4 * count).hex()
     with _LOCK:
         if now_ms > _Last.ms:
-            _Last.ms = now_ms
-            _Last.counter = (noise >> 32) & ((1 << (_COUNTER_BITS - 1)) - 1)
-        else:
-            _Last.counter += 1
-            if _Last.counter >> _COUNTER_BITS:
-                _Last.ms, _Last.counter = _Last.ms + 1, 0
-        ms, counter = _Last.ms, _Last.counter
-    text = f"{ms:012x}7{counter >> 30:03x}{0x8000000000000000 | (counter & 0x3FFFFFFF) << 32 | noise & 0xFFFFFFFF:016x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+            _Last.ms, _Last.counter = now_ms, int.from_bytes(os.urandom(6)) >> (49 - _COUNTER_BITS)
+        first = _Last.counter + 1
+        if (first + count) >> _COUNTER_BITS:
+            _Last.ms, first = _Last.ms + 1, 0
+        ms, _Last.counter = f"{_Last.ms:012x}", first + count - 1
+    time = f"{ms[:8]}-{ms[8:]}"
+    found = []
+    for place, counter in enumerate(range(first, first + count)):
+        middle = f"{0x7000 | counter >> 30:04x}-{0x80000000 | counter & 0x3FFFFFFF:08x}"
+        found.append(f"{time}-{middle[:9]}-{middle[9:]}{noise[8 * place : 8 * place + 8]}")
+    return found

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 DEFAULT_CLIENT: Final = "default"
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """Where a job came from: `kind` is one of api, cli, schedule, watch, hook, stage; `name` tells which one."""
 
     kind: str

@@ -6,7 +6,7 @@ by one each costs the writer four statements, and as many turns of the interpret
 from __future__ import annotations
 
 from functools import cache
-from itertools import chain
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
@@ -25,24 +25,25 @@ if TYPE_CHECKING:
 
     Ended = tuple[Claim, End, str]  # the claim, how it ended, in whose name
 
-_SIZES: Final = (64, 16, 4, 1)  # few forms, so that each stays prepared
+_MOVE: Final = 6  # values that change a job, in `_update`
+_PAST: Final = 8  # and that make its attempt history, in `_history`
 
 
 @cache
 def _update(size: int) -> str:
+    # The plus keeps the planner on the ids. RETURNING would cost a turn of the interpreter's lock for each row.
     return f"""  -- the guarded ends of attempts that succeeded
-WITH ended (id, attempt, at, ms, result, hash) AS (VALUES {_values(size, 6)})
+WITH ended (id, attempt, at, ms, result, hash) AS (VALUES {_values(size, _MOVE)})
 UPDATE job SET status = 'succeeded', reason = NULL, finished_at = ended.at, duration_ms = ended.ms,
   result = ended.result, result_hash = ended.hash, daemon = NULL, cancel_by = NULL
-  FROM ended WHERE job.id = ended.id AND job.attempt = ended.attempt AND +job.status = 'running'
-RETURNING 1"""  # noqa: S608 - made of our own text; the plus keeps the planner on the ids
+  FROM ended WHERE job.id = ended.id AND job.attempt = ended.attempt AND +job.status = 'running'"""  # noqa: S608 - made of our own text
 
 
 @cache
 def _history(size: int) -> str:
     return f"""  -- the attempts that are over
 INSERT INTO attempt (job_id, attempt, outcome, daemon, started_at, ended_at, duration_ms, facts)
-VALUES {_values(size, 8)}"""  # noqa: S608 - made of our own text
+SELECT * FROM (VALUES {_values(size, _PAST)}) WHERE column1 IS NOT NULL"""  # noqa: S608 - made of our own text
 
 
 def _values(rows: int, columns: int) -> str:
@@ -57,11 +58,22 @@ def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
     Returns: Their jobs' new status, one each.
     Raises: LostClaim if one of them no longer owns its job; nothing may then be kept of the others either.
     """
-    place = 0
-    while place < len(ended):
-        size = next(size for size in _SIZES if size <= len(ended) - place)
-        _succeed(tx, ended[place : place + size])
-        place += size
+    moves: list[Any] = []
+    history: list[Any] = []
+    for held, end, daemon in ended:
+        ms = round(end.duration_s * 1000)
+        digest = None if end.result is None else checksum(end.result)
+        facts = dump(end.facts) if end.facts else None
+        moves += (held.job_id, held.attempt, tx.now_ms, ms, end.result, digest)
+        history += (held.job_id, held.attempt, "succeeded", daemon, held.started_at, tx.now_ms, ms, facts)
+    # Few forms, so that each stays prepared: the next power of two, filled up with rows that are nobody's.
+    size = 1 << (len(ended) - 1).bit_length()
+    if tx.run(_update(size), _padded(moves, size * _MOVE)) != len(ended):
+        raise LostClaim("one of these attempts no longer owns its job")
+    tx.run(_history(size), _padded(history, size * _PAST))
+    for held, _, _ in ended:
+        tx.moved((held.queue, held.client, held.task), Status.RUNNING, Status.SUCCEEDED)
+        tx.runs.moved(held.run_id, held.stage, Status.RUNNING, Status.SUCCEEDED)
     stages = [
         StageEnded(held.run_id, held.stage, held.record, Status.SUCCEEDED, end.result)
         for held, end, _ in ended
@@ -72,19 +84,5 @@ def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
     return [Status.SUCCEEDED] * len(ended)
 
 
-def _succeed(tx: Transaction, ended: Sequence[Ended]) -> None:
-    moves: list[tuple[Any, ...]] = []
-    history: list[tuple[Any, ...]] = []
-    for held, end, daemon in ended:
-        ms = round(end.duration_s * 1000)
-        digest = None if end.result is None else checksum(end.result)
-        facts = dump(end.facts) if end.facts else None
-        moves.append((held.job_id, held.attempt, tx.now_ms, ms, end.result, digest))
-        history.append((held.job_id, held.attempt, "succeeded", daemon, held.started_at, tx.now_ms, ms, facts))
-    changed = tx.rows(_update(len(ended)), tuple(chain.from_iterable(moves)))
-    if len(changed) != len(ended):
-        raise LostClaim("one of these attempts no longer owns its job")
-    tx.run(_history(len(ended)), tuple(chain.from_iterable(history)))
-    for held, _, _ in ended:
-        tx.moved((held.queue, held.client, held.task), Status.RUNNING, Status.SUCCEEDED)
-        tx.runs.moved(held.run_id, held.stage, Status.RUNNING, Status.SUCCEEDED)
+def _padded(values: list[Any], length: int) -> tuple[Any, ...]:
+    return (*values, *repeat(None, length - len(values)))

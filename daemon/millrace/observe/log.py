@@ -11,22 +11,19 @@ from __future__ import annotations
 import json
 import os
 import threading
-from dataclasses import fields
-from functools import lru_cache
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-import structlog
-
-from millrace.clock import MS, SYSTEM, Clock, rfc3339
+from millrace.clock import SYSTEM, Clock
 from millrace.events import JobLogged, LibraryLogged, LinesDropped
+from millrace.observe.line import RANKS, as_json
+from millrace.observe.line import console as readable_form
 
 if TYPE_CHECKING:
     from typing import TextIO
 
     from millrace.events import Event
 
-RANKS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 MOST_PENDING: Final = 20_000
 FLUSH_S: Final = 2.0
 GATHER_S: Final = 0.02
@@ -63,7 +60,7 @@ class Log:
         self._least = RANKS[level]
         self._clock = clock
         readable = stream.isatty() if console is None else console
-        self._render = _console(colors=colors) if readable else _json()
+        self._render = readable_form(colors=colors) if readable else as_json
         self._pending: SimpleQueue[_Line | threading.Event | None] = SimpleQueue()
         self._dropped = 0
         self._hurry = threading.Event()
@@ -122,7 +119,7 @@ class Log:
 
     def _text(self, line: _Line) -> str:
         try:
-            return f"{self._render(None, '', facts(line.event, line.at_ms))}\n"
+            return f"{self._render(line.event, line.at_ms)}\n"
         except Exception as error:  # noqa: BLE001 - one strange event must not end the log
             return json.dumps({"event": line.event.EVENT, "unreadable": repr(error)}) + "\n"
 
@@ -134,55 +131,3 @@ class Log:
             self._stream.flush()
         except (OSError, ValueError):  # a closed pipe, a full disk: the next lines may get through, and will tell
             self._dropped += text.count("\n")
-
-
-def facts(event: Event, at_ms: int) -> dict[str, Any]:
-    """Return an event as the fields of its line: time, level, name, then its facts without those that are None."""
-    line: dict[str, Any] = {"timestamp": _stamp(at_ms), "level": event.LEVEL, "event": event.EVENT}
-    for name in _names(type(event)):
-        value = getattr(event, name)
-        if value is not None:
-            line[name] = value
-    if line["level"] not in RANKS:  # a job may call its level what it likes
-        line["level"] = event.LEVEL
-    return line
-
-
-_NAMES: Final[dict[type, tuple[str, ...]]] = {}
-
-
-def _names(kind: type[Event]) -> tuple[str, ...]:
-    found = _NAMES.get(kind)
-    if found is None:
-        found = _NAMES[kind] = tuple(fact.name for fact in fields(kind))
-    return found
-
-
-def _stamp(at_ms: int) -> str:
-    return f"{_second(at_ms // MS)}{at_ms % MS:03d}Z"
-
-
-@lru_cache(maxsize=2)
-def _second(second: int) -> str:
-    """A busy daemon writes thousands of lines in the same second."""
-    return str(rfc3339(second * MS)).removesuffix("000Z")
-
-
-def _json() -> Any:
-    # ASCII only: a line separator of Unicode would be a line break to many readers.
-    encode = json.JSONEncoder(default=repr).encode
-    return structlog.processors.JSONRenderer(serializer=lambda line, **_: encode(line))
-
-
-def _console(*, colors: bool) -> Any:
-    renderer = structlog.dev.ConsoleRenderer(colors=colors, sort_keys=False, pad_event_to=16)
-
-    def render(logger: Any, name: str, line: dict[str, Any]) -> Any:
-        return renderer(logger, name, {key: _tame(value) for key, value in line.items()})
-
-    return render
-
-
-def _tame(value: Any) -> Any:
-    """Show control characters instead of sending them: a job's output must not steer the reader's terminal."""
-    return value if not isinstance(value, str) or value.isprintable() else value.encode("unicode_escape").decode()

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Histogram,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 
 from millrace.events import AttemptEnded, AttemptStarted, RunEnded
+from millrace.observe.histogram import Histogram
 from millrace.observe.scrape import LedgerCollector
 
 if TYPE_CHECKING:
@@ -48,21 +48,18 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call] # the library types nearly all others
         self.registry = CollectorRegistry(auto_describe=False)
         self._version = version
-        duration = Histogram(
+        self._durations = Histogram(
             "millrace_job_duration_seconds",
             "How long attempts took, whatever their outcome",
             ("task", "queue"),
-            buckets=DURATIONS,
-            registry=self.registry,
+            DURATIONS,
         )
-        wait = Histogram(
-            "millrace_queue_wait_seconds",
-            "How long jobs were queued before an attempt began",
-            ("queue",),
-            buckets=WAITS,
-            registry=self.registry,
+        self._waits = Histogram(
+            "millrace_queue_wait_seconds", "How long jobs were queued before an attempt began", ("queue",), WAITS
         )
-        retries = Counter(
+        self.registry.register(self._durations)
+        self.registry.register(self._waits)
+        self._retries = Counter(
             "millrace_retries", "Attempts that failed and are repeated", ("task",), registry=self.registry
         )
         self._runs = Counter(
@@ -71,11 +68,6 @@ class Metrics:
             ("pipeline", "status"),
             registry=self.registry,
         )
-        # Finding a child by its labels costs more than counting: each is found once.
-        self._durations: dict[tuple[str, str], Any] = {}
-        self._waits: dict[str, Any] = {}
-        self._retries: dict[str, Any] = {}
-        self._duration, self._wait, self._retry = duration, wait, retries
         self._lock = threading.Lock()
         self.ended: dict[tuple[str, str, str], int] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
@@ -100,23 +92,13 @@ class Metrics:
         return generate_latest(self.registry)
 
     def _started(self, event: AttemptStarted) -> None:
-        child = self._waits.get(event.queue)
-        if child is None:
-            child = self._waits[event.queue] = self._wait.labels(event.queue)
-        child.observe(event.waited_s)
+        self._waits.observe((event.queue,), event.waited_s)
 
     def _ended(self, event: AttemptEnded) -> None:
-        place = (event.task, event.queue)
-        child = self._durations.get(place)
-        if child is None:
-            child = self._durations[place] = self._duration.labels(*place)
-        child.observe(event.duration_s)
+        self._durations.observe((event.task, event.queue), event.duration_s)
         if event.status in ("dead", "cancelled"):
             counted = (event.task, event.queue, event.status)
             with self._lock:
                 self.ended[counted] = self.ended.get(counted, 0) + 1
         if event.outcome == "retried":
-            retry = self._retries.get(event.task)
-            if retry is None:
-                retry = self._retries[event.task] = self._retry.labels(event.task)
-            retry.inc()
+            self._retries.labels(event.task).inc()

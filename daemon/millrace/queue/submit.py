@@ -78,6 +78,7 @@ class Submitter:
         self._emit = emit
         self._clock = clock
         self._rooms: dict[str, tuple[float, int]] = {}
+        self._places: dict[tuple[str, str | None, str | None], _Place] = {}
         self._runs = RunStarter(registry, settings, moves, emit=emit, full=self.full)
 
     def apply(self, settings: Settings) -> None:
@@ -85,6 +86,7 @@ class Submitter:
         self._clients = settings.client_names()
         self._settings = settings
         self._rooms.clear()
+        self._places.clear()
         self._runs.apply(settings)
 
     def start_run(self, wanted: RunSubmission) -> Started:
@@ -165,9 +167,27 @@ class Submitter:
 
         Raises: UnknownTask (also for a queue or client), PayloadError, TooLarge.
         """
-        task = self._registry.task(wanted.task)
-        queue = wanted.queue or task.policy.queue
-        client = wanted.client or DEFAULT_CLIENT
+        where = wanted.task, wanted.queue, wanted.client
+        place = self._places.get(where)
+        if place is None:
+            place = self._places[where] = self._place(*where)
+        check_bounds(wanted.priority, wanted.key, wanted.correlation_id, wanted.due_at)
+        return NewJob(
+            task=place.task.name,
+            queue=place.queue,
+            payload=self._payload(place.task, wanted),
+            client=place.client,
+            priority=wanted.priority,
+            due_at=wanted.due_at,
+            key=wanted.key,
+            max_attempts=place.max_attempts,
+            source=wanted.source,
+            correlation_id=wanted.correlation_id,
+        )
+
+    def _place(self, name: str, queue: str | None, client: str | None) -> _Place:
+        task = self._registry.task(name)
+        queue, client = queue or task.policy.queue, client or DEFAULT_CLIENT
         if queue not in self._settings.queues:
             known = did_you_mean(queue, self._settings.queues)
             raise UnknownTask(f'no queue "{queue}" in config.toml.{known}', field="queue")
@@ -175,20 +195,8 @@ class Submitter:
             raise UnknownTask(
                 f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client"
             )
-        check_bounds(wanted.priority, wanted.key, wanted.correlation_id, wanted.due_at)
         retries = self._settings.defaults.retries if task.policy.retries is None else task.policy.retries
-        return NewJob(
-            task=task.name,
-            queue=queue,
-            payload=self._payload(task, wanted),
-            client=client,
-            priority=wanted.priority,
-            due_at=wanted.due_at,
-            key=wanted.key,
-            max_attempts=retries + 1,
-            source=wanted.source,
-            correlation_id=wanted.correlation_id,
-        )
+        return _Place(task, queue, client, retries + 1)
 
     def _payload(self, task: Task[..., Any], wanted: Submission) -> str:
         limit = self._settings.web.max_body
@@ -261,6 +269,15 @@ class Submitter:
         added = [(job, accepted) for job, accepted in zip(jobs, done.wait(), strict=True) if not accepted.existed]
         for job, accepted in added[:1]:
             self._emit(JobsAccepted(job.task, job.queue, job.client, job.source.kind, len(added), accepted.id))
+
+
+class _Place(NamedTuple):
+    """Where the jobs of a task, queue and client go: what is the same for all of them."""
+
+    task: Task[..., Any]
+    queue: str
+    client: str
+    max_attempts: int
 
 
 class _Chunk:

@@ -28,6 +28,8 @@ class RunPolicy:
 
     def of(self, policy: Policy) -> RunPolicy:
         """Return the policy of a task; what it leaves open is taken from here, the site's defaults."""
+        if policy.backoff is None and policy.timeout_s is None and policy.on_crash == self.on_crash:
+            return self  # most tasks leave it all open, and this is asked for each attempt
         base, cap = self.backoff_base_s, self.backoff_cap_s
         if policy.backoff is not None:
             base, cap = policy.backoff.base_s, policy.backoff.cap_s

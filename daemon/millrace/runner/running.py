@@ -100,7 +100,9 @@ class Running:
 
     def start(self, held: Claim, kind: Kind) -> Live:
         """Return the live attempt of a claim, noted now if it was not expected."""
-        live = self.expect(held, kind)
+        live = self._live.get(held.job_id)
+        if live is None or live.held.attempt != held.attempt:
+            live = self.expect(held, kind)
         live.kind, live.started = kind, self._clock.monotonic()
         return live
 

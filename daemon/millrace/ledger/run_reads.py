@@ -83,6 +83,10 @@ class RunReads:
         runs = [self._with_counts(row) for row in rows[: wanted.limit]]
         return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
+    def open_runs(self) -> int:
+        """Return how many runs are not over. Served by run_open."""
+        return int(self._rows("SELECT count(*) FROM run WHERE status = 'running'")[0][0])
+
     def _with_counts(self, row: tuple[Any, ...]) -> RunRow:
         counts = {
             stage: {name: number for name, number in zip(_COUNTED, numbers, strict=True) if number}

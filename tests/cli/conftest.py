@@ -14,7 +14,8 @@ import pytest
 from millrace.cli.main import main
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
-from millrace.ledger.rows import Claim, JobError, NewJob
+from millrace.ledger.plan import Plan, PlanStage
+from millrace.ledger.rows import Claim, JobError, NewJob, NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -179,6 +180,17 @@ class Past:
             .wait()[0]
             .id
         )
+
+    def run(self, *stages: PlanStage, pipeline: str = "parcels", **given: Any) -> str:
+        """Start a run; without stages, of one stage whose queue nobody works."""
+        plan = Plan(pipeline, stages or (PlanStage("only", f"{pipeline}.only", "idle"),))
+        return self.moves.start_run(NewRun(pipeline, plan, **given)).wait().id
+
+    def of_stage(self, run_id: str, stage: str, queue: str = "default") -> list[Claim]:
+        """Claim what a queue has; return the jobs of a stage of a run, by record."""
+        claims = self.moves.claim(queue, 500).wait()
+        found = [held for held in claims if (held.run_id, held.stage) == (run_id, stage)]
+        return sorted(found, key=lambda held: int(held.record or 0))
 
     def claimed(self, **given: Any) -> Claim:
         job_id = self.job(**given)

@@ -35,7 +35,8 @@ def test_the_list_shows_the_newest_first_with_whole_ids(call: Call, past: Past) 
 
 def test_filters_pick(call: Call, past: Past) -> None:
     """Each filter of the contract, and all at once."""
-    wanted = past.dead(task="greet", queue="io", client="acme", run_id="run-1")
+    run = past.run()
+    wanted = past.dead(task="greet", queue="io", client="acme", run_id=run, stage="only", record="1")
     past.dead(task="add", queue="io", client="acme")
     past.dead(task="greet", queue="default", client="acme")
     past.dead(task="greet", queue="io")
@@ -50,12 +51,14 @@ def test_filters_pick(call: Call, past: Past) -> None:
         "--status",
         "dead",
         "--run",
-        "run-1",
+        run[:30],
         "--since",
         "1h",
     ]
     assert [job["id"] for job in call("jobs", "list", "--json", *words).json] == [wanted]
     assert call("jobs", "list", "--json", "--since", "2099-01-01T00:00:00Z").json == []
+    done = call("jobs", "list", "--run", "ffff")
+    assert (done.code, done.err) == (4, 'millrace: no run "ffff"\n')
 
 
 def test_pages_follow_one_another(call: Call, past: Past) -> None:

@@ -12,13 +12,15 @@ import apsw
 import pytest
 
 from millrace.ledger import reads as reads_module
-from millrace.ledger.rows import JobError, JobFilter, NewJob
-from tests.ledger.rig import LIMIT_S, START_MS, Book
+from millrace.ledger.rows import JobError, JobFilter, NewJob, RunFilter
+from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
+from tests.ledger.runs_rig import DIAMOND, ROUTED, Works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 ERROR = JobError("E", "m")
+_TABLES = r"(FROM|JOIN|UPDATE|INTO) (job|run|run_count|fanout|record|skip|progress)\b"
 
 
 def traced(book: Book, act: Callable[[], Any]) -> list[tuple[str, Any]]:
@@ -37,7 +39,7 @@ def traced(book: Book, act: Callable[[], Any]) -> list[tuple[str, Any]]:
     finally:
         reader.exec_trace = None
         book.ledger.writer.submit(lambda tx: setattr(tx.connection, "exec_trace", None)).wait(LIMIT_S)
-    return [(sql, values) for sql, values in seen if re.search(r"(FROM|UPDATE|INTO) job\b", sql)]
+    return [(sql, values) for sql, values in seen if re.search(_TABLES, sql)]
 
 
 def plans(book: Book, act: Callable[[], Any]) -> list[str]:
@@ -182,3 +184,85 @@ def test_a_new_job_is_one_insert(book: Book) -> None:
     assert len(traced(book, book.accept)) == 1
     many = traced(book, lambda: wait(book.ledger.moves.accept([NewJob("add", "q")] * 120)))
     assert len(many) == 2 + 20
+
+
+def run_plans(book: Book, act: Callable[[], Any]) -> list[str]:
+    """Return the plans of all statements that a call executes; none of them may scan a table."""
+    made = plans(book, act)
+    assert made
+    scans = [plan for plan in made if re.search(r"SCAN (job|run|run_count|fanout|record|skip|progress)\b", plan)]
+    assert not scans
+    assert not any("TEMP B-TREE" in plan for plan in made), made
+    return made
+
+
+def test_the_moves_of_a_run_scan_nothing(book: Book) -> None:
+    """Each of them is made while a run of 300,000 records is in the ledger: a scan per finish would never end."""
+    works = Works(book)
+    run_id = works.start(DIAMOND)
+    (held,) = works.claim("lead")
+    run_plans(book, lambda: works.emit(held, 200, bad=[3]))
+    run_plans(book, lambda: works.succeed([held]))
+    companies, points = works.claim("company"), works.claim("points")
+    run_plans(book, lambda: works.succeed(companies[:1]))
+    run_plans(book, lambda: works.die(companies[1]))
+
+    def together() -> None:
+        stand = hold(book.ledger)
+        tickets = [works.moves.succeed(one, "1", duration_s=0.0) for one in companies[2:]]
+        stand.go()
+        for ticket in tickets:
+            ticket.wait(LIMIT_S)
+
+    made = run_plans(book, together)
+    assert len(made) < 40, "many successes are few statements"
+    made = run_plans(book, lambda: works.succeed(points[:5]))
+    assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made), "siblings by their index"
+    run_plans(book, lambda: wait(works.moves.requeue(companies[1].job_id, actor="ann")))
+    run_plans(book, lambda: wait(works.moves.cancel_run(run_id, actor="ann", limit=10)))
+    made = run_plans(book, lambda: wait(works.moves.cancel_some(run_id, limit=10)))
+    assert any("job_run (run_id=? AND stage=? AND <expr>>?)" in plan for plan in made)
+    while wait(works.moves.cancel_some(run_id)):
+        pass
+    wait(works.moves.take_back(set()))
+    for one in points[5:]:
+        wait(works.moves.stop(one, duration_s=0.0))
+    for one in works.claim():
+        wait(works.moves.stop(one, duration_s=0.0))
+    made = run_plans(book, lambda: wait(works.moves.resume_run(run_id, actor="ann", limit=10)))
+    assert any("job_undone (run_id=?)" in plan for plan in made)
+
+
+def test_skips_are_found_by_their_key(book: Book) -> None:
+    """Two in three records pass a branch by: as many rows as there are records."""
+    works = Works(book)
+    works.start(ROUTED)
+    works.fan_out(4)
+    routes = works.claim("kind")
+    run_plans(book, lambda: works.succeed(routes, '"big"'))
+    big = works.claim("big")
+    run_plans(book, lambda: works.succeed(big))
+
+
+def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
+    """The counters are the answer; values come along the index, for each chunk anew."""
+    works = Works(book)
+    run_id = works.start(DIAMOND, key="k")
+    works.fan_out(30)
+    works.work_off()
+    reads = book.ledger.reads
+    for look in (
+        lambda: reads.run(run_id),
+        lambda: reads.run_of_key("default", "k"),
+        lambda: reads.run_inputs(run_id),
+        lambda: reads.arguments(run_id, "call", "3"),
+        lambda: reads.arguments(run_id, "mail", None),
+        lambda: reads.results(run_id, "lead", 10, 5),
+        lambda: reads.results_head(run_id, "call"),
+        lambda: reads.progress(run_id),
+    ):
+        run_plans(book, look)
+    made = run_plans(book, lambda: reads.results(run_id, "call", 10, 5))
+    assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made)
+    (first, *_) = plans(book, lambda: reads.runs(RunFilter(after="f")))
+    assert first.startswith("SEARCH run USING PRIMARY KEY (id<?)")

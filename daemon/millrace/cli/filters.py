@@ -72,10 +72,12 @@ status_option = click.option(
 
 
 def page_of(session: Session, after: str | None, **wanted: Any) -> Page:
-    """Return the page of jobs that the options ask for; `after` may be shortened like any id. No ledger, no jobs."""
+    """Return the page of jobs that the options ask for; ids may be shortened. No ledger, no jobs."""
     if not session.places.ledger.exists():
         return Page([], None)
     with session.reads() as reads:
+        if wanted.get("run"):
+            wanted["run"] = reads.run(wanted["run"]).id
         return reads.jobs(JobFilter(**wanted, after=reads.job(after).id if after else None))
 
 

@@ -37,12 +37,14 @@ def status(session: Session, *, as_json: bool) -> int:
     daemon: DaemonRow | None = None
     balance = Balance(0, {}, 0, 0)
     failures: list[JobRow] = []
+    runs = 0
     try:
         with session.reads() as reads:
             daemon, balance, failures = _looked_up(reads)
+            runs = reads.open_runs()
     except NotFound:
         tell(f"No ledger yet at {session.places.ledger}: the first `millrace serve` or `millrace submit` makes it.")
-    facts = _facts(session, pid, daemon, balance, failures)
+    facts = {**_facts(session, pid, daemon, balance, failures), "open_runs": runs}
     if as_json:
         echo_json(facts)
     else:
@@ -96,6 +98,7 @@ def _text(session: Session, facts: dict[str, Any], balance: Balance, failures: l
         queue_table(facts["queues"]),
         "",
         _job_words(balance),
+        *([f"Runs     {runs:,} open (millrace runs list --status running)"] if (runs := facts["open_runs"]) else []),
         *_cut_off_words(facts["cut_off"]),
         _balance_words(balance),
     ]

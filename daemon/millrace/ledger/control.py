@@ -106,7 +106,11 @@ def requeue(tx: Transaction, job_id: str, actor: str) -> Status:
     found = tx.rows(_STAGE, (job_id,))
     if found:
         editions.reopen_for(tx, job_id, *found[0])
-    return put_back(tx, job_id, actor)
+    to = put_back(tx, job_id, actor)
+    book = tx.runs.book(found[0][0]) if found else None
+    if book is not None:  # a run that was cancelled goes on with more than this job
+        flow.proceed(tx, book)
+    return to
 
 
 def put_back(tx: Transaction, job_id: str, actor: str) -> Status:

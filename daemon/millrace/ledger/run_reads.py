@@ -29,10 +29,11 @@ SELECT result FROM job
  WHERE run_id = ? AND stage = ? AND coalesce(record, '') = ? AND +status = 'succeeded'"""
 _EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
 SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
-# A job's number is text, and so is its index: the order comes from the records, and nothing is sorted.
+# A job's number is text, and so is its index: the order comes from the records, and nothing is sorted. (Not a CAST: its
+# affinity would have to be applied to what is in the index, which then could not serve.)
 _RESULTS: Final = f"""  -- a stage's values in the order of the records
 SELECT record.number, job.result FROM record CROSS JOIN job
-    ON job.run_id = ?1 AND job.stage = ?5 AND coalesce(job.record, '') = CAST(record.number AS TEXT)
+    ON job.run_id = ?1 AND job.stage = ?5 AND coalesce(job.record, '') = record.number || ''
  WHERE record.fanout = {_FANOUT} AND record.number > ?3 AND +job.status = 'succeeded'
  ORDER BY record.number LIMIT ?4"""  # noqa: S608 - our own text
 _PREFIX_LOOK: Final = 3
@@ -83,12 +84,16 @@ class RunReads:
         runs = [self._with_counts(row) for row in rows[: wanted.limit]]
         return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
+    def open_runs(self) -> int:
+        """Return how many runs are not over. Served by run_open."""
+        return int(self._rows("SELECT count(*) FROM run WHERE status = 'running'")[0][0])
+
     def _with_counts(self, row: tuple[Any, ...]) -> RunRow:
         counts = {
             stage: {name: number for name, number in zip(_COUNTED, numbers, strict=True) if number}
             for stage, *numbers in self._rows(_COUNTS, (row[0],))
         }
-        records = dict(self._rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY id", (row[0],)))
+        records = dict(self._rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY stage", (row[0],)))
         return as_run(row, counts, records)
 
     def plan(self, run_id: str) -> Plan:

@@ -27,7 +27,7 @@ _COUNT: Final = """  -- the counters of a stage of the run
 INSERT INTO run_count (run_id, stage, edition, waiting, queued, running, succeeded, dead, cancelled, skipped)
 VALUES (?, ?, 1, 0, 0, 0, 0, 0, 0, 0)"""
 _UNDONE: Final = """  -- jobs of records that may be put back, save those somebody decided against; by job_undone
-SELECT id, stage FROM job
+SELECT id, stage FROM job INDEXED BY job_undone
  WHERE run_id = ? AND run_id IS NOT NULL AND status IN ('dead', 'cancelled')
    AND record IS NOT NULL AND record NOT LIKE '@%'
    AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'

@@ -93,8 +93,6 @@ class Transaction:
 
     def flush(self) -> None:
         """Write the counts so far. After an error the batch must not be committed (`broken`)."""
-        if not self._counts:
-            return
         try:
             self._write(self._sums())
             self.runs.flush()

@@ -1,0 +1,137 @@
+"""What is read of runs: themselves, the arguments of their jobs, their results in order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from millrace.errors import LostClaim, NotFound
+from millrace.ledger.rows import ProgressRow, RunFilter
+from tests.ledger.rig import LIMIT_S, START_MS, Book
+from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works, per, plan, stage
+
+
+@pytest.fixture
+def works(book: Book) -> Works:
+    """Runs in a fresh ledger."""
+    return Works(book)
+
+
+def test_a_run_is_found_by_the_start_of_its_id(works: Works) -> None:
+    """As jobs are."""
+    first, second = works.start(LINE), works.start(LINE)
+    assert works.reads.run(first[:-1] + first[-1]).id == first
+    with pytest.raises(NotFound, match="could be any of"):
+        works.reads.run(first[:8])
+    with pytest.raises(NotFound, match='no run "ffff"'):
+        works.reads.run("ffff")
+    with pytest.raises(NotFound, match="not the id of a run"):
+        works.reads.run("zz")
+    assert works.reads.run(second).as_json()["finished_at"] is None
+
+
+def test_a_run_is_shown_as_the_contract_says(works: Works) -> None:
+    """Scripts hold on to it."""
+    run_id = works.start(LINE, inputs='{"path":"x.csv"}')
+    works.fan_out(1)
+    shown = works.run(run_id).as_json()
+    assert shown["inputs"] == {"path": "x.csv"}
+    assert shown["counts"] == {"lead": {"succeeded": 1}, "points": {"queued": 1}, "total": {}}
+    assert (shown["id"], shown["pipeline"], shown["client"], shown["status"]) == (run_id, "p", "default", "running")
+    assert shown["created_at"] == "2027-01-15T08:00:00.000Z"
+
+
+def test_runs_are_listed_newest_first_in_pages(works: Works) -> None:
+    """With the filters of the command line."""
+    ids = [works.start(LINE, client="acme" if n % 2 else "default") for n in range(5)]
+    page = works.reads.runs(RunFilter(limit=2))
+    assert [run.id for run in page.runs] == [ids[4], ids[3]]
+    rest = works.reads.runs(RunFilter(limit=10, after=page.next))
+    assert ([run.id for run in rest.runs], rest.next) == ([ids[2], ids[1], ids[0]], None)
+    works.moves.cancel_run(ids[0], actor="ann").wait(LIMIT_S)
+    assert [run.id for run in works.reads.runs(RunFilter(status="cancelled")).runs] == [ids[0]]
+    assert [run.id for run in works.reads.runs(RunFilter(client="acme")).runs] == [ids[3], ids[1]]
+    assert works.reads.runs(RunFilter(pipeline="other")).runs == []
+    assert works.reads.runs(RunFilter(since=START_MS + 1)).runs == []
+
+
+def test_a_job_gets_what_its_record_and_its_run_have(works: Works) -> None:
+    """Each value from where it is stored, as text; a need that was skipped is left out."""
+    graph = plan(
+        stage("rates"),
+        stage("lead", kind="fanout"),
+        per("lead", "company", "lead"),
+        per("lead", "call", "lead", "company", "rates"),
+    )
+    run_id = works.start(graph)
+    works.succeed(works.claim("rates"), '{"eur":1}')
+    works.fan_out(12)
+    works.succeed(works.claim("company"), lambda held: f'"company {held.record}"')
+    assert works.reads.arguments(run_id, "call", "12") == {
+        "lead": '"item 12"', "company": '"company 12"', "rates": '{"eur":1}',
+    }  # fmt: skip
+    assert works.reads.arguments(run_id, "rates", None) == {}
+
+    routed = works.start(ROUTED)
+    works.fan_out(1)
+    works.succeed(works.claim("kind"), '"odd"')
+    works.succeed(works.claim("other"), '"o"')
+    assert works.reads.arguments(routed, "note", "1") == {"lead": '"item 1"', "other": '"o"'}
+
+
+def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None:
+    """The second collect's mail must not tell of the first's total; and results come one by one, not as an argument."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(2)
+    works.die(works.claim("company")[0])
+    works.moves.daemon = "d2"
+    works.moves.take_back(set()).wait(LIMIT_S)
+    works.work_off(lambda held: json.dumps(f"{held.stage} {held.record}"))
+    works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S)
+    works.work_off(lambda held: json.dumps(f"{held.stage} {held.record}"))
+    assert works.reads.arguments(run_id, "mail", None) == {"total": '"total None"'}
+    assert works.reads.arguments(run_id, "mail", "@2") == {"total": '"total @2"'}
+    assert works.reads.arguments(run_id, "total", "@2") == {}
+
+
+def test_results_come_in_the_order_of_the_records(works: Works) -> None:
+    """By number and not by its text, chunk by chunk, without those that died."""
+    run_id = works.start(LINE)
+    works.fan_out(25, bad=[7])
+    works.die(next(held for held in works.claim("points") if held.record == "12"))
+    works.moves.daemon = "d2"
+    works.moves.take_back(set()).wait(LIMIT_S)
+    works.work_off(lambda held: str(held.record) if held.record else "0")
+    expected = [(n, str(n)) for n in range(1, 26) if n not in (7, 12)]
+    found: list[tuple[int, str]] = []
+    while chunk := works.reads.results(run_id, "points", found[-1][0] if found else 0, 4):
+        found += chunk
+    assert found == expected
+    assert works.reads.results_head(run_id, "points") == (23, 2, 0)
+    assert [number for number, _ in works.reads.results(run_id, "lead", 5, 3)] == [6, 8, 9]
+
+
+def test_the_plan_is_that_which_the_run_began_with(works: Works) -> None:
+    """Whatever the job code says by now."""
+    assert works.reads.plan(works.start(ROUTED)) == ROUTED
+    with pytest.raises(NotFound):
+        works.reads.plan("no")
+    with pytest.raises(NotFound):
+        works.reads.run_inputs("no")
+
+
+def test_the_progress_of_a_job_is_its_last_word(book: Book) -> None:
+    """Fenced by its attempt: a late one must not overwrite that of the next."""
+    held = book.one()
+    assert book.ledger.reads.progress(held.job_id) is None
+    book.clock.advance(10)
+    book.ledger.moves.progress(held, 5, None).wait(LIMIT_S)
+    book.ledger.moves.progress(held, 50, 200).wait(LIMIT_S)
+    progress = book.ledger.reads.progress(held.job_id)
+    assert progress == ProgressRow(50, 200, START_MS, START_MS + 10_000)
+    told = progress.as_json()
+    assert (told["percent"], told["rate_per_s"], told["left_s"]) == (25.0, 5.0, 30.0)
+    book.ledger.moves.release(held, "shutdown", duration_s=0.0).wait(LIMIT_S)
+    with pytest.raises(LostClaim, match="its progress is dropped"):
+        book.ledger.moves.progress(held, 60, 200).wait(LIMIT_S)

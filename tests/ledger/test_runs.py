@@ -1,0 +1,215 @@
+"""Runs as a whole: their start, their key, their end by hand, and their going on."""
+
+from __future__ import annotations
+
+import pytest
+
+from millrace.errors import KeyConflict, NotFound, WrongStatus
+from millrace.ledger.rows import NewRun, Source
+from tests.ledger.rig import LIMIT_S, Book
+from tests.ledger.runs_rig import DIAMOND, LINE, Works, plan, stage
+
+
+@pytest.fixture
+def works(book: Book) -> Works:
+    """Runs in a fresh ledger."""
+    return Works(book)
+
+
+def test_a_run_gives_its_jobs_what_it_was_given(works: Works) -> None:
+    """Client, priority and correlation go through the whole run."""
+    given = {"client": "acme", "priority": 7, "correlation_id": "c-1", "source": Source("cli", "ann")}
+    run_id = works.start(LINE, inputs='{"path":"x"}', **given)
+    run = works.run(run_id)
+    assert (run.client, run.correlation_id, run.source, run.inputs) == ("acme", "c-1", given["source"], '{"path":"x"}')
+    (held,) = works.claim()
+    row = works.book.row(held.job_id)
+    assert (row.client, row.priority, row.correlation_id, row.source) == ("acme", 7, "c-1", Source("stage", "p"))
+    assert row.task == "p.lead"
+
+
+def test_a_key_that_is_known_gives_the_run_that_has_it(works: Works) -> None:
+    """A submission that is sent again starts nothing."""
+    new = NewRun("p", LINE, '{"a":1}', key="k")
+    first = works.moves.start_run(new).wait(LIMIT_S)
+    again = works.moves.start_run(new).wait(LIMIT_S)
+    assert (first.existed, again.existed, again.id) == (False, True, first.id)
+    for other in (new._replace(inputs="{}"), new._replace(pipeline="q")):
+        with pytest.raises(KeyConflict, match=first.id):
+            works.moves.start_run(other).wait(LIMIT_S)
+    found = works.reads.run_of_key("default", "k")
+    assert found is not None
+    assert found.id == first.id
+    assert works.reads.run_of_key("acme", "k") is None
+
+
+def test_what_belongs_to_no_run_is_said_so(works: Works) -> None:
+    """By each of the moves."""
+    for ticket in (
+        works.moves.cancel_run("no", actor="ann"),
+        works.moves.resume_run("no", actor="ann"),
+        works.moves.settle_run("no"),
+    ):
+        with pytest.raises(NotFound, match="no run no"):
+            ticket.wait(LIMIT_S)
+    assert works.moves.cancel_some("no").wait(LIMIT_S) == 0
+
+
+def test_a_cancelled_run_ends_with_its_last_running_job(works: Works) -> None:
+    """Jobs that have not started end at once; what a running one brings is kept, and nothing follows it."""
+    run_id = works.start(LINE)
+    works.fan_out(4)
+    held = works.claim("points", slots=2)
+    assert works.moves.cancel_run(run_id, actor="ann").wait(LIMIT_S) == "running"
+    assert works.run(run_id).cancel_requested
+    assert works.run(run_id).counts["points"] == {"running": 2, "cancelled": 2}
+    works.succeed(held[:1])
+    works.moves.stop(held[1], duration_s=0.0).wait(LIMIT_S)
+    run = works.run(run_id)
+    assert (run.status, "total" in {name for name, of in run.counts.items() if of}) == ("cancelled", False)
+    with pytest.raises(WrongStatus, match="is cancelled"):
+        works.moves.cancel_run(run_id, actor="ann").wait(LIMIT_S)
+    assert works.sound()
+
+
+def test_a_cancellation_goes_on_where_it_was(works: Works) -> None:
+    """In chunks, over many jobs, from what the ledger says: the daemon may be another one."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(25)
+    assert works.moves.cancel_run(run_id, actor="ann", limit=7).wait(LIMIT_S) == "running"
+    assert works.reads.runs_to_cancel() == [run_id]
+    looked = 7
+    while (some := works.moves.cancel_some(run_id, limit=7).wait(LIMIT_S)) > 0:
+        assert some <= 7
+        looked += some
+    assert looked == 50
+    assert works.run(run_id).status == "cancelled"
+    assert works.reads.runs_to_cancel() == []
+    assert works.sound()
+
+
+def test_a_cancelled_run_that_is_resumed_comes_to_its_end(works: Works) -> None:
+    """Also for what finished while it was being cancelled."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(3)
+    companies = works.claim("company")
+    works.moves.cancel_run(run_id, actor="ann").wait(LIMIT_S)
+    works.succeed(companies)
+    assert works.run(run_id).status == "cancelled"
+    assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("running", 3)
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, run.counts["call"]) == ("succeeded", 1, {"succeeded": 3})
+    assert not run.cancel_requested
+    assert works.sound()
+
+
+def test_a_run_that_is_being_cancelled_is_not_resumed(works: Works) -> None:
+    """Half of it would be put back and ended again."""
+    run_id = works.start(LINE)
+    (held,) = works.claim()
+    works.moves.cancel_run(run_id, actor="ann").wait(LIMIT_S)
+    with pytest.raises(WrongStatus, match="is being cancelled"):
+        works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S)
+    works.moves.stop(held, duration_s=0.0).wait(LIMIT_S)
+    assert works.run(run_id).status == "cancelled"
+
+
+def test_a_resume_puts_back_the_dead_and_collects_anew(works: Works) -> None:
+    """Just them; the first edition stays as it was, and the second sees all."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(5)
+    for held in works.claim("company")[:3]:
+        works.die(held)
+    works.moves.daemon = "d2"
+    works.moves.take_back(set()).wait(LIMIT_S)
+    works.work_off()
+    assert works.run(run_id).status == "partial"
+    assert works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S) == ("running", 2)
+    assert works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S) == ("running", 1)
+    assert works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S) == ("running", 0)
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition) == ("succeeded", 2)
+    jobs = works.jobs(run_id)
+    assert {key for key in jobs if key[0] in ("total", "mail")} == {
+        ("total", None), ("total", "@2"), ("mail", None), ("mail", "@2"),
+    }  # fmt: skip
+    assert works.sound()
+
+
+def test_what_somebody_discarded_is_not_resumed(works: Works) -> None:
+    """It was decided that it stays undone."""
+    run_id = works.start(LINE)
+    works.fan_out(2)
+    one, two = works.claim("points")
+    works.die(one)
+    works.die(two)
+    works.work_off()
+    works.moves.discard(one.job_id, actor="ann").wait(LIMIT_S)
+    assert works.run(run_id).status == "partial"
+    assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("running", 1)
+    works.work_off()
+    assert (works.run(run_id).status, works.book.row(one.job_id).status) == ("partial", "cancelled")
+
+
+def test_a_run_of_which_nothing_is_undone_is_left_alone(works: Works) -> None:
+    """Resuming what succeeded is no error, and changes nothing."""
+    run_id = works.start(plan(stage("a")))
+    works.work_off()
+    assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("succeeded", 0)
+    assert works.moves.settle_run(run_id).wait(LIMIT_S) == "succeeded"
+
+
+def test_a_record_put_back_while_the_collect_runs_makes_the_next_edition(works: Works) -> None:
+    """The collect that runs is over half the truth: it is kept, nothing follows it, and another is made."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(2)
+    one, two = works.claim("points")
+    works.die(one)
+    works.succeed([two])
+    while held := works.claim():
+        if held[0].stage == "total":
+            break
+        works.succeed(held)
+    works.requeue(run_id, "points", one.record)
+    works.succeed(held)
+    assert ("mail", None) not in works.jobs(run_id)
+    works.work_off()
+    jobs = works.jobs(run_id)
+    assert (jobs["total", None], jobs["total", "@2"], jobs["mail", "@2"]) == ("succeeded", "succeeded", "succeeded")
+    run = works.run(run_id)
+    assert (run.status, run.edition) == ("succeeded", 2)
+    assert works.sound()
+
+
+def test_a_collect_that_has_not_begun_gives_way_to_the_next_edition(works: Works) -> None:
+    """It would collect half; somebody who puts it back is told why not."""
+    run_id = works.start(LINE)
+    works.fan_out(2)
+    one, two = works.claim("points")
+    works.die(one)
+    works.succeed([two])
+    assert works.jobs(run_id)["total", None] == "queued"
+    works.requeue(run_id, "points", one.record)
+    assert works.jobs(run_id)["total", None] == "cancelled"
+    with pytest.raises(WrongStatus, match="superseded: edition 2"):
+        works.requeue(run_id, "total", None)
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, works.jobs(run_id)["total", "@2"]) == ("succeeded", "succeeded")
+    assert works.sound()
+
+
+def test_jobs_of_a_run_of_a_daemon_that_died_are_taken_back_into_its_counts(works: Works) -> None:
+    """A kill -9 anywhere: what was running is queued again, what was to end is cancelled, and the run knows."""
+    run_id = works.start(LINE)
+    works.fan_out(3)
+    held = works.claim("points", slots=2)
+    works.moves.cancel(held[0].job_id, actor="ann").wait(LIMIT_S)
+    works.moves.daemon = "d2"
+    assert works.moves.take_back(set()).wait(LIMIT_S) == (1, 1)
+    assert works.run(run_id).counts["points"] == {"queued": 2, "cancelled": 1}
+    works.work_off()
+    assert works.run(run_id).status == "partial"
+    assert works.sound()

@@ -78,8 +78,8 @@ def test_no_results_are_false() -> None:
 
 def test_values_of_several_stages_are_joined_by_record() -> None:
     """A summary of points by segment needs both of the same lead, also when one of them is missing for some."""
-    names = Results(Shelf({1: '"a"', 2: '"b"', 3: '"c"', 5: '"e"'}).fetch, 4)
-    points = Results(Shelf({1: "1", 3: "3", 4: "4", 5: "5", 6: "6"}).fetch, 5)
+    names: Results[str] = Results(Shelf({1: '"a"', 2: '"b"', 3: '"c"', 5: '"e"'}).fetch, 4)
+    points: Results[int] = Results(Shelf({1: "1", 3: "3", 4: "4", 5: "5", 6: "6"}).fetch, 5)
 
     assert list(Results.joined(names, points)) == [("a", 1), ("c", 3), ("e", 5)]
     assert list(Results.joined(points, names)) == [(1, "a"), (3, "c"), (5, "e")]

@@ -112,7 +112,7 @@ def test_what_is_dead_stops_only_itself() -> None:
     assert [(one.stage, one.record) for one in trial.dead] == [("lead", 1), ("points", 5)]
     bad, failed = trial.dead
     assert bad.item == {"name": "c"}
-    assert "visits: is missing" in bad.error
+    assert bad.error.startswith("BadItem: item.visits: is missing")
     assert failed.error == "ValueError: d cannot have visited -1 times"
     assert isinstance(failed.exception, ValueError)
     assert trial.value("segment") == ["big", "small", "odd"]
@@ -231,7 +231,7 @@ def test_a_route_returns_text() -> None:
     def one() -> None: ...
 
     trial = routed.try_it()
-    assert trial.dead[0].error == "RouteLabel: a route returns one of its labels, not 1"
+    assert trial.dead[0].error == "RouteLabel: a route returns the label of a branch, a text, and not 1"
     assert trial.counts["one"] == {}
 
 

@@ -20,8 +20,8 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope="session")
 def jobs() -> Registry:
-    """The tasks of the repository's own site."""
-    registry = load_jobs(ROOT, "jobs", queues={"default"})
+    """The tasks and pipelines of the repository's own site."""
+    registry = load_jobs(ROOT, "jobs", queues={"default", "io"})
     assert registry.problems == []
     return registry
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT, Results
-from millrace.errors import MillraceError
+from millrace.errors import BadItem, MillraceError, RouteLabel
 
 if TYPE_CHECKING:
     from millrace.define.pipeline import Pipeline
@@ -44,10 +44,6 @@ class TrialDead:
     def __str__(self) -> str:
         where = self.stage if self.record is None else f"{self.stage}, record {self.record}"
         return f"{where} is dead: {self.error}"
-
-
-class RouteLabel(MillraceError):
-    """What a route returned is no text."""
 
 
 class ResultTooLarge(MillraceError):
@@ -157,7 +153,7 @@ class Rehearsal:
             self._take_items(stage, value)
             return
         if stage.kind == "route" and not isinstance(value, str):
-            raise RouteLabel(f"a route returns one of its labels, not {value!r}")
+            raise RouteLabel(f"a route returns the label of a branch, a text, and not {value!r}")
         text = result_json(value)
         if len(text) > MAX_RESULT:
             raise ResultTooLarge(f"{_too_large(text)}: keep it in a file and return its path")
@@ -197,7 +193,7 @@ class Rehearsal:
             text, problems = stage.validate_item(raw)
             if text is None or len(text) > MAX_RESULT:
                 error = "; ".join(map(str, problems)) or f"item: {_too_large(text or '')}"
-                self.dead.append(TrialDead(stage.stage, number, error, item=raw))
+                self.dead.append(TrialDead(stage.stage, number, f"{BadItem.__name__}: {error}", item=raw))
             else:
                 self.values[stage.stage][number] = text
         self.ended.add(stage.stage)

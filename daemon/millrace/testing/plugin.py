@@ -69,7 +69,7 @@ def site_rules() -> Iterator[Callable[..., Ruled]]:
 @pytest.fixture
 def millrace_job(millrace_clock: FakeClock) -> Callable[..., PretendedJob]:
     """
-    Pretend a job for what runs inside of a `with`: `job = millrace_job(timeout="30s")`, then `with job: report()`.
+    Pretend a job, for what runs inside of its `with`.
 
     There, `context()`, `step`, `log` and `track` do what they do in one; each `with` of the same job is one attempt.
     """

@@ -190,7 +190,7 @@ class Past:
         """Claim what a queue has; return the jobs of a stage of a run, by record."""
         claims = self.moves.claim(queue, 500).wait()
         found = [held for held in claims if (held.run_id, held.stage) == (run_id, stage)]
-        return sorted(found, key=lambda held: int(held.record or 0))
+        return sorted(found, key=lambda held: int((held.record or "0").lstrip("@")))
 
     def claimed(self, **given: Any) -> Claim:
         job_id = self.job(**given)

@@ -63,7 +63,8 @@ def test_the_table_says_what_the_docstring_says(name: str) -> None:
 
 def test_the_commands_of_the_contract_are_there() -> None:
     """Scripts hold on to these names."""
-    wanted = """init; serve; submit; tasks list; tasks show; jobs list; jobs show; jobs retry; jobs cancel; jobs wait;
+    wanted = """pipelines list; pipelines show; run; runs list; runs show; runs cancel; runs resume;
+    init; serve; submit; tasks list; tasks show; jobs list; jobs show; jobs retry; jobs cancel; jobs wait;
     dead list; dead show; dead retry; dead discard; queues list; queues pause; queues resume; status; doctor;
     config check; config show"""
     assert {name.strip() for name in wanted.split(";")} <= {name for name, _ in leaves(cli)}
@@ -92,6 +93,8 @@ def loaded_by(site: Site, *words: str) -> set[str]:
         "status --json",
         "jobs list",
         "jobs show {id}",
+        "runs list",
+        "runs show {run}",
         "dead list",
         "dead show {id}",
         "queues list",
@@ -100,8 +103,8 @@ def loaded_by(site: Site, *words: str) -> set[str]:
 )
 def test_reading_commands_load_nothing_heavy(site: Site, past: Past, words: str) -> None:
     """`status` answers within 250 ms, which pydantic alone would use up."""
-    job_id = past.dead()
-    assert not HEAVY & loaded_by(site, *words.format(id=job_id).split())
+    job_id, run_id = past.dead(), past.run()
+    assert not HEAVY & loaded_by(site, *words.format(id=job_id, run=run_id).split())
 
 
 def test_the_help_loads_no_command(site: Site) -> None:

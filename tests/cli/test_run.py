@@ -169,12 +169,11 @@ def test_the_line_of_progress_says_how_far_each_stage_is(past: Past) -> None:
     """What has not begun is left out: the line has one line's room."""
     from millrace.ledger.rows import Item
 
-    per = {"queue": "default", "fanout": "lead", "waits": ("lead",)}
     stages = (
         PlanStage("table", "leads.table", "default"),
         PlanStage("lead", "leads.lead", "default", kind="fanout", waits=("table",)),
-        PlanStage("points", "leads.points", needs=(("lead", True),), **per),
-        PlanStage("grade", "leads.grade", needs=(("points", True),), **{**per, "waits": ("points",)}),
+        PlanStage("points", "leads.points", "default", 1, "stage", "lead", (("lead", True),), None, ("lead",)),
+        PlanStage("grade", "leads.grade", "default", 1, "stage", "lead", (("points", True),), None, ("points",)),
     )
     run_id = past.run(*stages, pipeline="leads")
     reads = past.ledger.reads

@@ -86,7 +86,7 @@ class RunActs:
                 break
             count += some
         if not count and status == before:
-            raise WrongStatus(f"run {run_id} is {status}: nothing in it died or was cancelled, so nothing is put back")
+            raise WrongStatus(f"run {run_id} is {status}: nothing in it is dead or cancelled that was not discarded")
         self._moved.append((run_id, status, count))
 
 

@@ -135,7 +135,7 @@ async def resume(request: Request, caller: Operator, run_id: str) -> Response:
             break
         count += some
     if not count and status == known.status:
-        raise WrongStatus(f"run {known.id} is {status}: nothing in it died or was cancelled")
+        raise WrongStatus(f"run {known.id} is {status}: nothing in it is dead or cancelled that was not discarded")
     return await _now(house, known.id)
 
 

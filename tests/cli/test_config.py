@@ -39,6 +39,13 @@ settings.leads = { threshold = 70, tags = ["a", { b = 1 }], "odd key" = true }
 text = "tab\\tand\\u0000"
 max_wait = 3
 [settings.empty]
+[[rules.segment]]
+when = { occupation = ["a", ""], points = ">=60" }
+then = { branch = "x", days = [1, 2] }
+[[rules.segment]]
+then = "y"
+[[rules.points]]
+add = -2.5
 """
 
 

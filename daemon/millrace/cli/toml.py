@@ -23,6 +23,7 @@ _DURATIONS: Final = frozenset(
 )
 _RANGES: Final = frozenset({("defaults", "backoff")})
 _DEEPEST: Final = 3  # section, name, key
+_ROWS: Final = "rules"
 _SIZES: Final = frozenset({("web", "max_body"), ("queues", "memory")})
 
 
@@ -42,8 +43,18 @@ def toml(tree: Mapping[str, Any], origin: Callable[[str], str] | None = None) ->
     Args:
         origin: Returns where a dotted key was set, for the comment behind it; None writes no comments.
     """
-    blocks = ["\n".join(_table(path, table, origin)) for path, table in _tables(tree, ())]
-    return "\n\n".join(blocks)
+    plain = {section: table for section, table in tree.items() if section != _ROWS}
+    blocks = ["\n".join(_table(path, table, origin)) for path, table in _tables(plain, ())]
+    return "\n\n".join([*blocks, *_rows(tree.get(_ROWS, {}), origin)])
+
+
+def _rows(tables: Mapping[str, Any], origin: Callable[[str], str] | None) -> Iterator[str]:
+    """Yield each row of the decision tables, under a header of its own as people write them."""
+    for name, rows in tables.items():
+        header = f"[[{_ROWS}.{_key(name)}]]"
+        for row in rows:
+            lines = [f"{key} = {_plain(value)}" for key, value in row.items() if value != {}]
+            yield "\n".join([f"{header}  # {origin(f'{_ROWS}.{name}')}" if origin else header, *lines])
 
 
 def _tables(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:

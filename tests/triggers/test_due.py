@@ -116,6 +116,7 @@ TIMINGS = [
     Cron("30 2 * * *", "Europe/Berlin"),
     Cron("0 * * * *", "America/New_York"),
     Every(700, "Asia/Kolkata"),
+    Every(240, "Asia/Tokyo"),  # with a jitter beyond its pace: later ones would overtake
 ]
 
 
@@ -162,6 +163,15 @@ def test_the_jitter_is_the_same_everywhere_and_spreads() -> None:
         assert due(wanted, NOW - 71, NOW - 70 + by - 1) == []
         (fire,) = due(wanted, NOW - 71, NOW - 70 + by)
         assert (fire.due_at, fire.outcome) == (NOW - 70, "on_time")
+
+
+def test_a_jitter_that_is_longer_than_the_window_costs_no_fire() -> None:
+    """What is put off is not old: the window is for what was missed."""
+    wanted = schedule(jitter_ms=HOUR, window_ms=MINUTE)
+    for day in range(50):
+        due_at = NOW - 70 + day * DAY
+        (fire,) = due(wanted, due_at - 1, due_at + wanted.jitter(due_at))
+        assert (fire.due_at, fire.outcome) == (due_at, "on_time")
 
 
 def test_overlap_decides_what_happens_while_the_run_before_is_open() -> None:

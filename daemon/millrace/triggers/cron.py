@@ -27,7 +27,7 @@ _LAST_DAY: Final = date(9990, 1, 1).toordinal() - _EPOCH
 
 class Cron:
     """
-    A line of cron in a zone. Two are equal when line and zone are.
+    A line of cron in a zone.
 
     Args:
         line: Five fields or a nickname, see `CronLine`.
@@ -91,7 +91,7 @@ class Cron:
             yield span.start
 
     def _walls_of(self, span: Span, after: int, until: int) -> tuple[int, int, bool]:
-        """Return from and to which wall time a span counts, and whether one is made up for at its start, after a gap."""
+        """Return from and to which wall time a span counts, and whether one is made up for at its start."""
         start, change = max(span.start, after + 1), span.change
         at_once = False
         if change is not None and not self.line.wild:

@@ -62,7 +62,7 @@ def due(schedule: Schedule, last: int, now: int, *, paused: bool = False, rows: 
     if paused or not schedule.enabled:
         stopped = Fire(0, "skipped", "paused" if paused else "enabled = false")
         return _unwanted(schedule, last, until, stopped, rows)
-    edge = max(last, min(until, now - schedule.window_ms))
+    edge = max(last, min(until, now - schedule.window_ms - schedule.jitter_ms))
     window = format_duration(schedule.window_ms / MS)
     too_old = Fire(0, "missed", f"older than catch_up_window ({window})")
     return _unwanted(schedule, last, edge, too_old, rows=0) + _within(schedule, edge, until, now, rows)

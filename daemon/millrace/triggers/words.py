@@ -91,7 +91,7 @@ def _change_notes(timing: Cron, change: Change) -> list[str]:
     times = _list_words([wall_text(wall)[1] for wall in walls])
     one, day = len(walls) == 1, wall_text(walls[0])[0]
     if change.is_gap:
-        runs = "is left out" if timing.line.wild else f"runs at {wall_text(change.at + change.after)[1]}"
+        runs = "left out" if timing.line.wild else f"runs at {wall_text(change.at + change.after)[1]}"
         return [f"{times} {'does' if one else 'do'} not exist on {day}: {runs}"]
     runs = "runs both times" if timing.line.wild else "runs once, the first time"
     return [f"{times} {'comes' if one else 'come'} twice on {day}: {runs}"]

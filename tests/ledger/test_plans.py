@@ -75,6 +75,15 @@ def test_a_claim_is_served_by_the_index_of_the_queue(book: Book) -> None:
     assert not any("TEMP B-TREE" in plan for plan in plans(book, lambda: book.claim(1)) if "job_queued" in plan)
 
 
+def test_what_died_in_a_run_is_found_in_order_without_its_other_jobs(book: Book) -> None:
+    """A run of 300,000 is shown within 300 ms, and its newest dead letters with it."""
+    reads = book.ledger.reads
+    for status in ("dead", "cancelled"):
+        made = plans(book, lambda status=status: reads.jobs(JobFilter(run="r", status=status)))  # type: ignore[misc]
+        assert any("USING INDEX job_undone (run_id=?)" in plan for plan in made), made
+        assert not any("TEMP B-TREE" in plan for plan in made), made
+
+
 def test_the_move_of_what_was_found_goes_by_the_primary_key(book: Book) -> None:
     """The outer UPDATE must not choose the partial index of its own status and walk the backlog."""
     book.accept()

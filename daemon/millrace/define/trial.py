@@ -29,16 +29,16 @@ class Trial:
     What came of a pipeline that was tried.
 
     `status` is that of a run: succeeded, partial when records are dead, failed when something is that all depend on.
-    `counts` are a run's: for each stage how many of its jobs succeeded, are dead or were skipped; `records` is how many
-    items each fan-out had; `dead` lists the dead ones with their errors.
+    `counts` are a run's: for each stage that came up how many of its jobs succeeded, are dead or were skipped;
+    `records` is how many good items each fan-out had; `dead` lists the dead ones with their errors.
     """
 
     def __init__(self, pipeline: Pipeline, inputs: str, played: Rehearsal) -> None:
         self.pipeline = pipeline.name
         self.inputs: dict[str, Any] = json.loads(inputs)
         self.dead: list[TrialDead] = played.dead
-        self.counts: dict[str, dict[str, int]] = {name: _told(played, name) for name in played.graph.order}
-        self.records: dict[str, int] = dict(played.items)
+        self.counts = {name: count for name in played.graph.order if (count := _told(played, name))}
+        self.records = {name: len(played.values[name]) for name in played.items}
         self._played = played
         self._stages = pipeline.stages
 

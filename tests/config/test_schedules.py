@@ -95,6 +95,11 @@ def test_a_time_may_be_one_of_toml_s_own(config: Callable[[str], Path]) -> None:
         (WHAT + 'overlap = "wait"\n', '3: schedules.x.overlap: must be one of "skip", "queue", "allow"'),
         (WHAT + 'done_by = "25:00"\n', '3: schedules.x.done_by: must be a time of day such as "08:00", or a duration'),
         (WHAT + 'every = "5m"\njitter = "5m"\n', "1: schedules.x: jitter must be shorter than every (5m)"),
+        (WHAT + 'every = "5s"\ncatch_up = "all"\n', 'catch_up = "all" would run it up to 17,280 times at once'),
+        (
+            WHAT + 'cron = "* * * * *"\ncatch_up = "all"\ncatch_up_window = "30d"\n',
+            "43,200 times at once after an outage",
+        ),
         (WHAT + "clients = []\n", "3: schedules.x.clients: must not be empty"),
         (WHAT + 'cron = "@daily"\nclients = ["acne"]\n[clients.acme]\n', 'no client "acne". Did you mean "acme"?'),
         (WHAT + 'cron = "@daily"\nclients = ["*", "acme"]\n[clients.acme]\n', "is all of them; leave the others out"),

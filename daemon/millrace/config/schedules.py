@@ -14,6 +14,7 @@ from millrace.config.kinds import Text, Values, Zone, duration
 DAY_S: Final = 86400.0
 ALL_CLIENTS: Final = "*"
 _TIMES: Final = ("cron", "every", "at")
+_MOST_AT_ONCE: Final = 10_000
 _YEARS: Final = range(1970, 2200)
 _TIME_OF_DAY: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d", re.ASCII)
 
@@ -99,6 +100,28 @@ class ScheduleSettings(BaseModel):
         if self.every is not None and self.jitter >= self.every:
             raise ValueError(f"jitter must be shorter than every ({format_duration(self.every)})")
         return self
+
+    @model_validator(mode="after")
+    def _makes_no_storm(self) -> Self:
+        if self.catch_up == "all" and self.cron is not None:
+            _check_storm(self.catch_up_window / DAY_S * _runs_a_day(self.cron))
+        elif self.catch_up == "all" and self.every is not None:
+            _check_storm(self.catch_up_window / self.every)
+        return self
+
+
+def _runs_a_day(cron: str) -> int:
+    from millrace.config.cronline import read_cron
+
+    return len(read_cron(cron).minutes)
+
+
+def _check_storm(runs: float) -> None:
+    if runs > _MOST_AT_ONCE:
+        raise ValueError(
+            f'catch_up = "all" would run it up to {round(runs):,} times at once after an outage, and {_MOST_AT_ONCE:,} '
+            'is the most: write catch_up = "latest" or a shorter catch_up_window'
+        )
 
 
 def check_clients(schedules: dict[str, ScheduleSettings], known: frozenset[str]) -> None:

@@ -32,6 +32,7 @@ class Oracle:
     edition: int = 1
     cancelled: bool = False
     status: str = "running"
+    batch: bool = False  # whether the ledger may have done what is told one by one at once: nothing is woken meanwhile
 
     def __post_init__(self) -> None:
         self.stages = {stage.name: stage for stage in self.plan.stages}
@@ -104,7 +105,7 @@ class Oracle:
         """Create all that is possible, and see whether that is the end."""
         while self._more():
             pass
-        for key in list(self.limited):
+        for key in [] if self.batch else list(self.limited):
             inside = [k for k, status in self.jobs.items() if self.stages[k[0]].fanout == key[0] and status in OPEN]
             if 2 * len(inside) < self.plan.bound and not self.cancelled:
                 self.limited.discard(key)

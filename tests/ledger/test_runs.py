@@ -153,6 +153,20 @@ def test_what_somebody_discarded_is_not_resumed(works: Works) -> None:
     assert (works.run(run_id).status, works.book.row(one.job_id).status) == ("partial", "cancelled")
 
 
+def test_what_died_again_meanwhile_is_not_put_back_by_the_same_resume(works: Works) -> None:
+    """It is called until nothing is left: jobs that die at once would keep it going for ever."""
+    run_id = works.start(LINE)
+    works.fan_out(1)
+    works.die(works.claim("points")[0])
+    works.work_off()
+    begun = works.book.clock.ms
+    assert works.moves.resume_run(run_id, actor="ann", before=begun).wait(LIMIT_S) == ("running", 1)
+    works.book.clock.advance(1)
+    works.die(works.claim("points")[0])
+    assert works.moves.resume_run(run_id, actor="ann", before=begun).wait(LIMIT_S) == ("running", 0)
+    assert works.work_off() == 1, "the second collect"
+
+
 def test_a_run_of_which_nothing_is_undone_is_left_alone(works: Works) -> None:
     """Resuming what succeeded is no error, and changes nothing."""
     run_id = works.start(plan(stage("a")))

@@ -192,9 +192,18 @@ class Moves:
         """Go on with the end of a run; the ticket carries how many jobs were looked at, 0 once there are no more."""
         return self._writer.submit(lambda tx: run_cancel.cancel_some(tx, run_id, limit))
 
-    def resume_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[tuple[str, int]]:
-        """Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0."""
-        return self._act(actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit))
+    def resume_run(
+        self, run_id: str, *, actor: str, limit: int = 200, before: int | None = None
+    ) -> Ticket[tuple[str, int]]:
+        """
+        Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0.
+
+        Args:
+            before: Only what had ended by this time, so that calls in a row do not put back what died in between.
+        """
+        return self._act(
+            actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
+        )
 
     def settle_run(self, run_id: str) -> Ticket[str]:
         """Do what a run as it stands makes possible; the ticket carries its status."""

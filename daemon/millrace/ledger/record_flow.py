@@ -27,10 +27,7 @@ def advance(tx: Transaction, book: Book, fanout: str, news: News) -> None:
         news: What was settled since; an item of the fan-out itself counts as settled. Skips are added to it.
     """
     for node in book.net.of_fanout[fanout]:
-        records = _touched(node, news)
-        if not records:
-            continue
-        created, skipped = _sorted(tx, book, node, records, news)
+        created, skipped = _sorted(tx, book, node, news)
         if created:
             stage_jobs.create(tx, book, node, created)
         if skipped:
@@ -45,11 +42,15 @@ def _touched(node: Node, news: News) -> list[str]:
     return list(dict.fromkeys(record for name in node.inner for record in news.get(name, ())))
 
 
-def _sorted(tx: Transaction, book: Book, node: Node, records: list[str], news: News) -> tuple[list[str], list[str]]:
+def _sorted(tx: Transaction, book: Book, node: Node, news: News) -> tuple[list[str], list[str]]:
     """Return the records for which a stage has become possible, and those that pass it by."""
     outer = siblings.of_outer(tx, book, node)
+    if siblings.passed_by(book.net, node, outer):  # by the run as a whole: by each item at once, whatever becomes of it
+        return [], list(news.get(node.stage.fanout or "", ()))
+    records = _touched(node, news)
     inner = {name: _known(tx, book, name, records, news.get(name, {})) for name in node.inner}
-    created, skipped = [], []
+    created: list[str] = []
+    skipped: list[str] = []
     for record in records:
         states = outer | {name: known[record] for name, known in inner.items() if record in known}
         if siblings.passed_by(book.net, node, states):

@@ -29,13 +29,16 @@ VALUES (?, ?, 1, 0, 0, 0, 0, 0, 0, 0)"""
 _UNDONE: Final = """  -- jobs of records that may be put back, save those somebody decided against; by job_undone
 SELECT id, stage FROM job INDEXED BY job_undone
  WHERE run_id = ? AND run_id IS NOT NULL AND status IN ('dead', 'cancelled')
-   AND record IS NOT NULL AND record NOT LIKE '@%'
+   AND record IS NOT NULL AND record NOT LIKE '@%' AND finished_at <= ?
    AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'
  LIMIT ?"""
 _OWN: Final = """  -- the run's own job of a stage, if it may be put back; served by job_run
 SELECT id FROM job
  WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status IN ('dead', 'cancelled')
+   AND finished_at <= ?4
    AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'"""
+
+_EVER: Final = 1 << 62
 
 
 def start(tx: Transaction, new: NewRun) -> Started:
@@ -74,32 +77,34 @@ def _known(tx: Transaction, new: NewRun, digest: str) -> str | None:
     return str(run_id)
 
 
-def resume(tx: Transaction, run_id: str, actor: str, limit: int) -> tuple[str, int]:
+def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int | None = None) -> tuple[str, int]:
     """
     Put dead and cancelled jobs of a run back on their queues, but for those that somebody discarded.
 
     Args:
         limit: How many at most, ≥ 1; if it was reached there may be more, for the next call.
+        before: Only what had ended by this time, in UTC epoch milliseconds; None takes all.
     Returns: The run's status, and how many were put back.
     Raises: NotFound; WrongStatus if the run is being cancelled.
     """
     book = _book(tx, run_id)
     if book.cancelled and book.status == "running":
         raise WrongStatus(f"run {run_id} is being cancelled: resume it when that is over")
-    jobs = [(job_id, stage) for job_id, stage in tx.rows(_UNDONE, (run_id, limit)) if stage in book.net.nodes]
+    until = _EVER if before is None else before
+    jobs = [(job_id, stage) for job_id, stage in tx.rows(_UNDONE, (run_id, until, limit)) if stage in book.net.nodes]
     if jobs or book.cancelled:
         editions.reopen(tx, book, {stage for _, stage in jobs})
     put_back = [control.put_back(tx, job_id, actor) for job_id, _ in jobs]
     if len(put_back) < limit:  # the run's own jobs come last: only now is it known which edition they belong to
-        put_back += _resume_own(tx, book, actor)
+        put_back += _resume_own(tx, book, actor, until)
     flow.proceed(tx, book, book.net.of_fanout)
     return book.status, len(put_back)
 
 
-def _resume_own(tx: Transaction, book: Book, actor: str) -> list[Status]:
+def _resume_own(tx: Transaction, book: Book, actor: str, until: int) -> list[Status]:
     put_back = []
     for node in book.net.of_run:
-        for (job_id,) in tx.rows(_OWN, (book.run_id, node.name, book.place(node))):
+        for (job_id,) in tx.rows(_OWN, (book.run_id, node.name, book.place(node), until)):
             editions.reopen(tx, book, ())
             put_back.append(control.put_back(tx, job_id, actor))
     return put_back

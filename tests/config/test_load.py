@@ -58,6 +58,7 @@ def test_every_key_is_read(config: Callable[[str], Path]) -> None:
         grace = "0s"
         drain = "1m"
         child_idle = "90s"
+        fan_out = 100
         [queues.io]
         kind = "thread"
         workers = 4
@@ -93,6 +94,7 @@ def test_every_key_is_read(config: Callable[[str], Path]) -> None:
         "grace": 0.0,
         "drain": 60.0,
         "child_idle": 90.0,
+        "fan_out": 100,
     }
     assert settings.queues["io"].model_dump() == {
         "kind": "thread",

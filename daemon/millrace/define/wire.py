@@ -88,11 +88,16 @@ def required_of(kind: Any) -> frozenset[str]:
         return frozenset(name for name, field in kind.model_fields.items() if field.is_required())
     if is_typeddict(kind):
         hints = get_type_hints(kind, include_extras=True)  # it does not know itself, when its annotations are text
-        loose = {name for name, hint in hints.items() if typing.get_origin(hint) is typing.NotRequired}
+        loose = {name for name, hint in hints.items() if _may_be_left_out(hint)}
         return frozenset(kind.__required_keys__) - loose
     blank = dataclasses.MISSING
     fields = dataclasses.fields(kind)
     return frozenset(one.name for one in fields if one.init and one.default is blank and one.default_factory is blank)
+
+
+def _may_be_left_out(hint: Any) -> bool:
+    origin: Any = typing.get_origin(hint)
+    return origin is typing.NotRequired
 
 
 def is_number(kind: Any) -> bool:

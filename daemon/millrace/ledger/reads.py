@@ -65,7 +65,10 @@ class Reads(RunReads):
         self._closed = True
         with self._lock:
             for connection in list(self._open):
-                connection.close()
+                try:
+                    connection.close()
+                except apsw.ThreadingViolationError:  # its thread looks at this moment; it closes when that thread ends
+                    connection.interrupt()
 
     def connection(self) -> apsw.Connection:
         """Return this thread's connection."""

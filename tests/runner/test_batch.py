@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from millrace.events import JobLogged
+from millrace.runner import tree
 from millrace.runner.batch import STALL_S, Batch
 from millrace.runner.run import run_job
 from tests.runner.rig import LIMIT_S, Rig, until
@@ -104,6 +105,7 @@ def test_an_idle_child_that_died_costs_no_job_of_the_batch(rig: Rig, page: Path)
     rig.run("add", a=1)
     (pid,) = rig.children.alive()
     os.kill(pid, signal.SIGKILL)
+    until(lambda: tree.look(pid) is None)
     shift = Shift(rig, notes(page, "a", "b", "c"))
     shift.work_to_the_end()
 

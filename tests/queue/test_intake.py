@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from millrace.ledger.rows import NewJob
 from millrace.queue.intake import MOST_AHEAD, Intake
+from millrace.runner.tray import MOST
 from tests.ledger.rig import hold
 from tests.queue.rig import LIMIT_S, House
 
@@ -168,6 +169,36 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_are_not(house: House) -> Non
     settle(house)
     assert 2 < len(intake._ready) <= MOST_AHEAD + 2
     intake.stop()
+
+
+def test_a_worker_takes_its_share_of_short_jobs_and_one_of_others(house: House, until: Until) -> None:
+    """A share, so that no worker goes without; one, while jobs are long or nothing is known of them."""
+    queue_up(house, 400)
+    intake = house.intake(workers=2)
+    drain(intake, 20)
+    assert intake.more() == []
+    drain(intake, 60)
+    until(lambda: len(intake._ready) >= 10)
+    with intake._changed:  # held, so that nothing arrives in between
+        claims = list(intake._ready)
+        share = min(len(claims) // 2, MOST - 1)
+        assert intake.more() == claims[:share]
+
+
+def test_what_was_given_back_is_next(house: House, until: Until) -> None:
+    """It was claimed before all others; after a stop it goes back to the ledger."""
+    queue_up(house, 400)
+    intake = house.intake(workers=1)
+    drain(intake, 80)
+    until(lambda: len(intake._ready) >= 10)
+    first, last = intake.more()[-2:]
+    intake.give_back([first, last])
+    assert [held.job_id for held in drain(intake, 2)] == [first.job_id, last.job_id]
+    (held,) = intake.more()[:1]
+    intake.stop()
+    intake.give_back([held])
+    until(lambda: house.row(held.job_id).status == "queued")
+    assert held.job_id not in [live.job_id for live in house.running.jobs()]
 
 
 def test_a_lower_limit_holds_at_once_and_a_higher_one_wakes(house: House, until: Until) -> None:

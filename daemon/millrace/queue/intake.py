@@ -9,6 +9,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from millrace.runner.tray import MOST
+
 if TYPE_CHECKING:
     from millrace.ledger.moves import Moves
     from millrace.ledger.rows import Claim
@@ -16,7 +18,8 @@ if TYPE_CHECKING:
     from millrace.runner.running import Kind, Running
 
 AHEAD_S: Final = 0.05  # work that may be claimed ahead of the workers
-MOST_AHEAD: Final = 100
+MOST_AHEAD: Final = 200
+SHORT_S: Final = 0.005  # jobs that take less on average are handed to children in batches
 _SMOOTHING: Final = 0.1
 
 
@@ -78,11 +81,31 @@ class Intake:
             self._changed.wait_for(self._may_start, timeout_s)
             return self._next()
 
-    def done(self, duration_s: float) -> None:
-        """A worker has finished a job that took `duration_s` seconds."""
+    def more(self) -> list[Claim]:
+        """Return claims for a worker to take together with its own: its share of what is ready, if jobs are short."""
+        with self._changed:
+            if self._mean_s > SHORT_S:
+                return []
+            share = min(len(self._ready) // self.limit, MOST - 1)
+            claims = [self._ready.popleft() for _ in range(share)]
+            ask = self._wanted()
+        self._claim(ask)
+        return claims
+
+    def give_back(self, claims: list[Claim]) -> None:
+        """Take back claims that were taken together with another one and have not begun: they are the next again."""
+        with self._changed:
+            if not self._stopped:
+                self._ready.extendleft(reversed(claims))
+                self._changed.notify(len(claims))
+                return
+        self._release(claims)
+
+    def done(self, duration_s: float, jobs: int = 1) -> None:
+        """A worker has finished so many jobs, one after another, which took `duration_s` seconds in all."""
         with self._changed:
             self.busy -= 1
-            self._mean_s += _SMOOTHING * (duration_s - self._mean_s)
+            self._mean_s += _SMOOTHING * (duration_s / jobs - self._mean_s)
             # Nobody is woken: the worker itself comes back for the next claim, without a switch of threads.
 
     @property
@@ -154,6 +177,10 @@ class Intake:
                 self._changed.notify(len(claims))
             ask = self._wanted() if ticket.error is None else 0
         self._claim(ask)
-        for held in late:  # claimed while the queue was being stopped
+        self._release(late)
+
+    def _release(self, claims: list[Claim]) -> None:
+        """Hand back what came while the queue was being stopped."""
+        for held in claims:
             self._running.end(held)
             self._moves.release(held, "shutdown", duration_s=0.0)

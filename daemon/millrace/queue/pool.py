@@ -10,6 +10,7 @@ from millrace.ledger.rows import Source
 from millrace.queue.consumer import PoolConsumer, make_huey
 from millrace.queue.intake import Intake
 from millrace.queue.submit import Submission
+from millrace.runner.batch import Batch
 from millrace.runner.run import run_job
 
 if TYPE_CHECKING:
@@ -118,11 +119,16 @@ class Pool:
         return len(rest)
 
     def _run(self, held: Claim) -> None:
-        began = self._kit.clock.monotonic()
+        kit, intake = self._kit, self.intake
+        began, jobs = kit.clock.monotonic(), 0
+        shared = intake.kind == "process" and not held.daemon_deaths
+        batch = Batch(intake.more() if shared else (), kit, self._running, intake.give_back)
         try:
-            run_job(held, self._kit, kind=self.intake.kind, running=self._running)
+            for one in batch.turns(held):
+                jobs += 1
+                run_job(one, kit, kind=intake.kind, running=self._running, batch=batch)
         finally:
-            self.intake.done(self._kit.clock.monotonic() - began)
+            intake.done(kit.clock.monotonic() - began, jobs)
 
     def _submit(self, task: str, payload: Any, priority: int) -> None:
         queue = self.intake.queue

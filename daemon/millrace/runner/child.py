@@ -6,23 +6,25 @@ another one. It never touches the ledger; what it needs of the daemon it asks fo
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import shutil
 import signal
 import sys
 import tempfile
+import termios
 import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.clock import SYSTEM
 from millrace.define.load import load_jobs
 from millrace.define.stage import Stage
 from millrace.errors import UnknownTask
 from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, Entered
-from millrace.runner.line import SocketLine
 from millrace.runner.prctl import become_subreaper, die_with_parent
 from millrace.runner.protocol import BROKEN
 from millrace.runner.stop import INTERRUPTED, StopJob
@@ -30,11 +32,11 @@ from millrace.runner.text import bounded, error_of
 from millrace.runner.verdict import Verdict, as_message
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Sequence
     from io import TextIOWrapper
 
     from millrace.define.registry import Registry
+    from millrace.runner.line import SocketLine
     from millrace.runner.protocol import Message
 
 DONE: Final = 0
@@ -55,12 +57,12 @@ def load(root: Path, jobs: str, queues: Sequence[str]) -> Registry:
     return registry
 
 
-def main(sock: socket.socket, out: int, order: dict[str, Any], registry: Registry, root: Path) -> int:
+def main(line: SocketLine, out: int, order: dict[str, Any], registry: Registry, root: Path) -> int:
     """
-    Serve jobs from the socket, in a process that was just forked.
+    Serve jobs, in a process that was just forked.
 
     Args:
-        sock: The stream to the supervisor.
+        line: The way to the supervisor.
         out: The pipe that takes standard output and error.
         order: `server` (the parent's pid), `memory` (bytes or None) and `scratch` (the folder for temporary files).
     Returns: The exit code.
@@ -74,7 +76,7 @@ def main(sock: socket.socket, out: int, order: dict[str, Any], registry: Registr
     _standard_streams(out)
     _limits(order["memory"])
     with contextlib.suppress(OSError):  # its socket, which the job may have closed
-        return Child(sock, registry, root, Path(order["scratch"]), order["memory"]).serve()
+        return Child(line, registry, root, Path(order["scratch"]), order["memory"]).serve()
     return BROKEN
 
 
@@ -109,30 +111,36 @@ def _limits(memory: int | None) -> None:
 class Child:
     """Runs jobs one after another and keeps itself fit for the next."""
 
-    def __init__(self, sock: socket.socket, registry: Registry, root: Path, scratch: Path, memory: int | None) -> None:
-        self._line = SocketLine(sock)
+    def __init__(self, line: SocketLine, registry: Registry, root: Path, scratch: Path, memory: int | None) -> None:
+        self._line = line
         self._registry = registry
-        self._root = root
-        self._scratch = scratch
+        self._root = str(root)
+        self._scratch = str(scratch)
         self._memory = memory
         self._armed = False
         self._streams = (sys.stdout, sys.stderr)
         self._standard = _standard_files()
-        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+        os.environ["TMPDIR"] = tempfile.tempdir = self._scratch
 
     def serve(self) -> int:
         """Run what comes until the supervisor closes, or until this process is not fit for another job."""
         signal.signal(signal.SIGTERM, self._terminated)
         for left in range(MAX_JOBS - 1, -1, -1):
-            order = self._line.receive()
+            order = self._line.next_order()
             if order is None:
                 return DONE
-            if order["m"] != "run":
-                continue
             verdict = self._run(order)
+            ended = SYSTEM.monotonic()
             fit = self._fit() and left > 0
-            self._line.send(as_message(verdict, clean_child=fit))
-            self._tidy()  # while the supervisor writes the outcome down
+            unread = fit and _unread() > 0
+            done = as_message(verdict, clean_child=fit)
+            # Before the next job begins: whatever that one does to this process, this one is done.
+            self._line.send({**done, "job": order["job"], "at": ended, "unread": unread})
+            if not fit:
+                return DONE
+            if unread:
+                self._line.await_reader()
+            self._tidy()
         return DONE
 
     def _run(self, order: Message) -> Verdict:
@@ -179,11 +187,16 @@ class Child:
             os.chdir(self._root)
             if os.listdir(self._scratch):  # noqa: PTH208 - each job pays for this line
                 shutil.rmtree(self._scratch, ignore_errors=True)
-                self._scratch.mkdir(exist_ok=True)
+                os.mkdir(self._scratch)  # noqa: PTH102
 
 
 def _standard_files() -> list[tuple[int, int]]:
     return [(stat.st_dev, stat.st_ino) for stat in map(os.fstat, (0, 1, 2))]
+
+
+def _unread() -> int:
+    """Return how many bytes of output the daemon has not read."""
+    return int.from_bytes(fcntl.ioctl(1, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
 
 
 def _has_children() -> bool:
@@ -206,7 +219,7 @@ def _context(order: Message, line: SocketLine) -> Context:
         run_id=order.get("run"),
         stage=order.get("stage"),
         record=order.get("record"),
-        deadline=order.get("deadline"),
+        deadline=SYSTEM.monotonic() + order["timeout"] if "timeout" in order else None,
         settings=order.get("settings", {}),
         line=line,
     )

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from millrace.errors import LedgerError
 from millrace.events import ChildEnded, ChildStarted
 from millrace.ledger.rows import ChildRow, Claim, JobError
+from millrace.runner.batch import order_of
 from millrace.runner.life import Birth, ChildProcess
 from millrace.runner.nursery import Nursery
 from millrace.runner.oom import OomWatch
 from millrace.runner.output import Output
+from millrace.runner.protocol import encode
 from millrace.runner.stop import INTERRUPTED
 from millrace.runner.supervisor import NotStarted, Supervisor
 from millrace.runner.verdict import Verdict
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.events import Emit
     from millrace.ledger.ticket import Ticket
+    from millrace.runner.batch import Batch
     from millrace.runner.desk import Desk
     from millrace.runner.running import Live
 
@@ -95,22 +98,31 @@ class Children:
         self._nursery.memory = memory
 
     def run(
-        self, held: Claim, desk: Desk, live: Live, *, timeout_s: float | None, settings: dict[str, Any], alone: bool
+        self,
+        held: Claim,
+        desk: Desk,
+        live: Live,
+        batch: Batch,
+        *,
+        timeout_s: float | None,
+        settings: dict[str, Any],
+        alone: bool,
     ) -> Verdict:
         """
         Run one attempt in a child and return what it came to.
 
         Args:
             live: The attempt's entry in the map of running ones; its deadline is set here, once the child is ready.
+            batch: What the child gets together with this attempt, or got before.
             timeout_s: Seconds for the attempt, > 0; None means no bound.
             alone: In a process of its own that runs nothing else afterwards.
         """
         try:
             while True:
-                child = self._borrow(held.queue, fresh=alone)
+                child = batch.child or self._borrow(held.queue, fresh=alone)
                 with suppress(NotStarted):
                     return self._supervised(
-                        child, held, desk, live, settings=settings, timeout_s=timeout_s, alone=alone
+                        child, held, desk, live, batch, settings=settings, timeout_s=timeout_s, alone=alone
                     )
         except Birth as error:
             if self._nursery.closed:
@@ -123,24 +135,31 @@ class Children:
         held: Claim,
         desk: Desk,
         live: Live,
+        batch: Batch,
         *,
         timeout_s: float | None,
         settings: dict[str, Any],
         alone: bool,
     ) -> Verdict:
-        if live.asked is not None:
-            self._give_back(child)
-            return Verdict(live.asked)
-        live.begin(self._clock.monotonic(), timeout_s)
+        order = None
+        if batch.child is None:
+            if live.asked is not None:
+                self._give_back(child)
+                return Verdict(live.asked)
+            order = encode(order_of(held, timeout_s, settings))
+        live.begin(self._clock.monotonic() if order else child.ended, timeout_s)
         output = Output(desk.budget, desk.log)
-        supervisor = Supervisor(child, live, desk, output, clock=self._clock, grace_s=self._grace_s)
-        fit, why = False, "crashed"
+        supervisor = Supervisor(child, live, desk, output, batch, clock=self._clock, grace_s=self._grace_s)
+        why = "crashed"
         try:
-            verdict = supervisor.run(_order(held, live.deadline, settings))
-            fit, why = supervisor.fit and not alone, _ENDINGS.get(verdict.kind, "idle")
+            verdict = supervisor.run(order)
+            why = _ENDINGS.get(verdict.kind, "idle")
             return self._explained(verdict)
         finally:
-            if fit:
+            batch.child = child if batch.handed else None
+            if batch.handed:
+                pass  # also when it is dead: its words still tell what became of the jobs that it had
+            elif supervisor.fit and not alone:
                 self._give_back(child)
             else:
                 self._bury(child, why)
@@ -248,20 +267,3 @@ class Children:
         child.close()
         descendants = len(child.killed) + int(gone.facts.get("killed", 0))
         self._emit(ChildEnded(child.queue, child.pid, why, gone.words(), descendants))
-
-
-def _order(held: Claim, deadline: float | None, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the `run` message: what is None or empty is left out, as this is the hot line."""
-    order: dict[str, Any] = {
-        "m": "run",
-        "job": held.job_id,
-        "task": held.task,
-        "queue": held.queue,
-        "attempt": held.attempt,
-        "client": held.client,
-        "corr": held.correlation_id,
-        "payload": held.payload,
-    }
-    more = {"deadline": deadline, "run": held.run_id, "stage": held.stage, "record": held.record, "settings": settings}
-    order.update((name, value) for name, value in more.items() if value)
-    return order

@@ -2,10 +2,11 @@
 The fork server: one small single-threaded process that has the job modules loaded and forks a child whenever the
 daemon asks. The daemon itself cannot fork: it has threads. Start it with `python -m millrace.runner.forkserver`.
 
-Over its control socket (SOCK_SEQPACKET, one JSON object a packet) come orders, each with three descriptors: the
-child's socket, its output pipe, and a *life* pipe. On the life pipe the child writes one line when it is born (pid,
-start time), and the server one when it is gone *with everything that descended from it*. If the pipe closes without
-the second line, the server itself has died. When the daemon's end of the control socket closes, all children fall.
+Over its control socket (SOCK_SEQPACKET, one JSON object a packet) come orders, each with four descriptors: the
+child's socket, its tray, its output pipe, and a *life* pipe. On the life pipe the child writes one line when it is
+born (pid, start time), and the server one when it is gone *with everything that descended from it*. If the pipe closes
+without the second line, the server itself has died. When the daemon's end of the control socket closes, all children
+fall.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.runner import child, tree
+from millrace.runner.line import SocketLine
 from millrace.runner.prctl import become_subreaper
 from millrace.runner.protocol import BROKEN
+from millrace.runner.tray import Orders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
 
 MAX_ORDER: Final = 65536
-_FDS: Final = 3
+_FDS: Final = 4
 
 
 class ForkServer:
@@ -72,7 +75,7 @@ class ForkServer:
         data, fds, _, _ = socket.recv_fds(self._control, MAX_ORDER, _FDS, socket.MSG_CMSG_CLOEXEC)
         if not data or len(fds) != _FDS:
             return False
-        sock, out, life = fds
+        sock, tray, out, life = fds
         order = {**json.loads(data), "server": os.getpid()}
         try:
             pid = os.fork()
@@ -81,13 +84,13 @@ class ForkServer:
             os.close(life)
         else:
             if pid == 0:
-                self._be_child(sock, out, life, order)
+                self._be_child(sock, tray, out, life, order)
             self._alive[pid] = life
-        os.close(sock)
-        os.close(out)
+        for fd in (sock, tray, out):
+            os.close(fd)
         return True
 
-    def _be_child(self, sock: int, out: int, life: int, order: dict[str, Any]) -> None:
+    def _be_child(self, sock: int, tray: int, out: int, life: int, order: dict[str, Any]) -> None:
         """Become the child. Never returns: what stands above on the stack is the server's."""
         code = BROKEN
         try:
@@ -102,7 +105,8 @@ class ForkServer:
                 os.close(fd)
             for fd, _ in self._gone:
                 os.close(fd)
-            code = child.main(socket.socket(fileno=sock), out, order, self._registry, self._root)
+            line = SocketLine(socket.socket(fileno=sock), Orders(socket.socket(fileno=tray)))
+            code = child.main(line, out, order, self._registry, self._root)
         except BaseException:  # noqa: BLE001 - nothing may get past: the server's own stack lies above
             traceback.print_exc()
         finally:

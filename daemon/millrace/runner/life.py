@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.runner import tree
 from millrace.runner.protocol import BROKEN, CHUNK, Lines
+from millrace.runner.tray import Tray
+from millrace.runner.words import Words
 
 if TYPE_CHECKING:
     import socket
@@ -77,22 +79,26 @@ class ChildProcess:
 
     def __init__(self, queue: str, sock: socket.socket, out: int, life: int, scratch: Path) -> None:
         self.queue = queue
-        self.sock = sock
         self.out = out
         self.life = life
         self.scratch = scratch
         self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self.lines = Lines()
+        self.tray = Tray()
+        self.ended = 0.0  # when its last job ended, on the monotonic clock
         self.idle_since = 0.0
         self.killed: set[int] = set()  # descendants, by pid
         self.server: Server | None = None  # where it came from
         self.gone: Gone | None = None
         self.process = tree.Process(0, 0, 0, 0, 0, zombie=True)
         self._news = Lines()
+        self._sock = sock
+        self._heeds_output = True
         self.poller = select.poll()
-        for fd in (sock.fileno(), out, life, self.waker):
+        for fd in (sock.fileno(), out, life):
             os.set_blocking(fd, False)
+        for fd in (self.tray.fileno(), out, life, self.waker):
             self.poller.register(fd, select.POLLIN)
+        self.words = Words(sock, self.poller)
 
     @property
     def pid(self) -> int:
@@ -128,7 +134,19 @@ class ChildProcess:
 
     def quiet(self) -> bool:
         """Whether an idle child is alive and has nothing to say: one that talks between jobs is not fit for another."""
-        return self.gone is None and not self.poller.poll(0)
+        poller = select.poll()
+        for fd in (self._sock.fileno(), self.out, self.life):
+            poller.register(fd, select.POLLIN)
+        return self.gone is None and not poller.poll(0)
+
+    def heed_output(self, *, heeds: bool) -> None:
+        """Watch its output, or leave it where it is until the child says that it is there."""
+        if heeds is not self._heeds_output:
+            self._heeds_output = heeds
+            if heeds:
+                self.poller.register(self.out, select.POLLIN)
+            else:
+                self.poller.unregister(self.out)
 
     def read_output(self) -> bytes:
         """Return what it has written, b"" when there is nothing more for now."""
@@ -137,8 +155,7 @@ class ChildProcess:
         except BlockingIOError:
             return b""
         if not data:  # the job closed its standard output: a closed pipe would be reported as ready for ever
-            with contextlib.suppress(KeyError):
-                self.poller.unregister(self.out)
+            self.heed_output(heeds=False)
         return data
 
     def look_for_end(self) -> bool:
@@ -162,7 +179,8 @@ class ChildProcess:
 
     def close(self) -> None:
         """Give back its descriptors and its folder. Only when it is gone."""
-        self.sock.close()
+        self._sock.close()
+        self.tray.close()
         for fd in (self.out, self.life, self.waker):
             os.close(fd)
         shutil.rmtree(self.scratch, ignore_errors=True)

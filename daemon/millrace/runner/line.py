@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import select
 import threading
+from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.clock import SYSTEM
 from millrace.errors import LostClaim, MillraceError, Parked
 from millrace.runner.protocol import CHUNK, ORDERS, Lines, Message, Unsupported, decode, encode
 from millrace.runner.stop import INTERRUPTED, StopJob
+from millrace.runner.tray import IN_WORDS, RING_S
 
 if TYPE_CHECKING:
     import socket
+
+    from millrace.runner.tray import Orders
 
 _REFUSALS: Final = {LostClaim.type: LostClaim, Unsupported.type: Unsupported}
 
@@ -19,15 +24,36 @@ _REFUSALS: Final = {LostClaim.type: LostClaim, Unsupported.type: Unsupported}
 class SocketLine:
     """The way to the supervisor. Questions are asked one at a time, from whichever thread of the job."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, orders: Orders) -> None:
         self._sock = sock
+        self._orders = orders
+        self._woken = 0.0  # when one side woke the other last, on the monotonic clock
         self._lines = Lines()
         self._inbox: list[Message] = []
         self._lock = threading.RLock()
         self.asked: str | None = None
 
+    def next_order(self) -> Message | None:
+        """Return the next order; None when the supervisor has closed. It is only woken if there is none at hand."""
+        data = self._orders.take()
+        if data is None:
+            self._ring()
+            data = self._orders.wait()
+            self._woken = SYSTEM.monotonic()
+        elif SYSTEM.monotonic() - self._woken > RING_S:
+            self._ring()
+        if data == IN_WORDS:
+            return self.receive()
+        return decode(data, ORDERS) if data else None
+
+    def await_reader(self) -> None:
+        """Wait until the supervisor has read all output: what the pipe holds must be of one job only."""
+        self._ring()
+        while (message := self.receive()) is not None and message["m"] != "read":
+            pass
+
     def receive(self) -> Message | None:
-        """Return the next message; None when the supervisor has closed."""
+        """Return the next message of the socket; None when the supervisor has closed."""
         while not self._inbox:
             data = self._sock.recv(CHUNK)
             if not data:
@@ -36,13 +62,20 @@ class SocketLine:
         return self._inbox.pop(0)
 
     def send(self, message: Message) -> None:
-        """Send one message."""
-        self._sock.sendall(encode(message))
+        """Leave a message where it outlives this process. The supervisor reads it when it is woken."""
+        data = memoryview(encode(message))
+        while data:
+            try:
+                data = data[self._sock.send(data, MSG_DONTWAIT) :]
+            except BlockingIOError:
+                self._ring()
+                select.select([], [self._sock], [])
 
     def ask(self, kind: str, body: dict[str, Any]) -> Any:
         """See `context.Line`."""
         with self._lock:
             self.send({"m": kind, **body})
+            self._ring()
             while (reply := self.receive()) is not None:
                 if reply["m"] == "answer":
                     return _unpacked(reply)
@@ -53,6 +86,7 @@ class SocketLine:
         """See `context.Line`."""
         with self._lock:
             self.send({"m": kind, **body})
+            self._ring()
 
     def check(self) -> None:
         """See `context.Line`."""
@@ -64,6 +98,10 @@ class SocketLine:
                 self._heed(order)
         if self.asked is not None:
             raise StopJob(self.asked)
+
+    def _ring(self) -> None:
+        self._orders.ring()
+        self._woken = SYSTEM.monotonic()
 
     def _heed(self, order: Message) -> None:
         if order["m"] == "stop":

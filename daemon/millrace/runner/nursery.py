@@ -118,7 +118,8 @@ class Nursery:
         child.server = server
         try:
             try:
-                server.order(theirs, out_w, life_w, {"memory": self.memory.get(queue), "scratch": str(scratch)})
+                fds = [theirs.fileno(), child.tray.theirs.fileno(), out_w, life_w]
+                server.order(fds, {"memory": self.memory.get(queue), "scratch": str(scratch)})
             finally:
                 theirs.close()
                 os.close(out_w)

@@ -1,14 +1,16 @@
 """
 What a child and its supervisor say to each other: JSON lines over a Unix socket pair, one object a line, its kind
-under "m". Small on purpose: a job through a warm child costs one line each way.
+under "m"; `run` comes through the tray. Small on purpose: a job through a warm child costs one line each way.
 
     daemon → child   run      job, task, payload, fence and policy of one attempt
                      answer   the reply to the one question that is open, given after its commit
                      stop     why: the attempt was asked to end
+                     read     the output of the job that is done has been read
     child → daemon   step.get step.put once.begin once.end permit           questions: each waits for its answer
                      emit.begin emit results.head results rules
                      called progress log                                    remarks: nobody waits
-                     done     the verdict, and whether the child is clean enough for another job
+                     done     the verdict, when it was reached, whether output lies unread, and whether the child is
+                              clean enough for another job
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ QUESTIONS: Final = frozenset(
     | {"emit.begin", "emit", "results.head", "results", "rules"}
 )
 REMARKS: Final = frozenset({"called", "progress", "log"})
-ORDERS: Final = frozenset({"run", "answer", "stop"})
+ORDERS: Final = frozenset({"run", "answer", "stop", "read"})
 FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}
 
 MAX_LINE: Final = 48 * 2**20  # a result of MAX_RESULT whose every byte is escaped still fits

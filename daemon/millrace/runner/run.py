@@ -8,6 +8,7 @@ from millrace.clock import MS
 from millrace.errors import UnknownTask
 from millrace.events import AttemptStarted
 from millrace.ledger.rows import JobError
+from millrace.runner.batch import Batch
 from millrace.runner.desk import Desk
 from millrace.runner.gather import gathered
 from millrace.runner.outcome import Ended, record
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 ALONE_AT: Final = 2  # daemon deaths after which a job no longer shares a process with the daemon
 
 
-def run_job(held: Claim, kit: Kit, *, kind: Kind, running: Running) -> None:
+def run_job(held: Claim, kit: Kit, *, kind: Kind, running: Running, batch: Batch | None = None) -> None:
     """
     Run one claimed attempt and hand its outcome to the ledger. Never raises for the job's own errors.
 
@@ -35,15 +36,15 @@ def run_job(held: Claim, kit: Kit, *, kind: Kind, running: Running) -> None:
         held: The claim; everything that is written is fenced by its attempt.
         kind: How the job's queue runs its jobs.
         running: The map of live attempts, where a cancel finds this one.
+        batch: What a child gets together with this claim, or got before.
     """
     isolated = held.daemon_deaths >= ALONE_AT
     live = running.start(held, "process" if isolated else kind)
     try:
         _announce(held, kit)
-        began = kit.clock.monotonic()
-        verdict, policy = _verdict(live, kit, isolated=isolated)
+        verdict, policy = _verdict(live, kit, batch or Batch((), kit, running), isolated=isolated)
         outcome = decide(verdict, held, policy, now_ms=kit.clock.now_ms(), rng=kit.random)
-        record(Ended(held, outcome, kit.clock.monotonic() - began, verdict.facts), kit)
+        record(Ended(held, outcome, live.took_s(kit.clock.monotonic()), verdict.facts), kit)
     finally:
         running.end(held)
 
@@ -62,8 +63,8 @@ def _announce(held: Claim, kit: Kit) -> None:
     )
 
 
-def _verdict(live: Live, kit: Kit, *, isolated: bool) -> tuple[Verdict, RunPolicy]:
-    if live.asked is not None:
+def _verdict(live: Live, kit: Kit, batch: Batch, *, isolated: bool) -> tuple[Verdict, RunPolicy]:
+    if live.asked is not None and batch.child is None:
         return Verdict(live.asked), kit.defaults
     try:
         task = kit.registry.find(live.task)
@@ -71,18 +72,19 @@ def _verdict(live: Live, kit: Kit, *, isolated: bool) -> tuple[Verdict, RunPolic
         return Verdict("unknown_task", error=error_of(error)), kit.defaults
     policy = kit.defaults.of(task.policy)
     try:
-        return _run(task, live, kit, policy, isolated=isolated), policy
+        return _run(task, live, kit, policy, batch, isolated=isolated), policy
     except Exception as error:  # noqa: BLE001 - the engine's own failure must not leave a job without an outcome
         return Verdict("failed", error=JobError("EngineError", str(error), error_of(error).traceback)), policy
 
 
-def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, *, isolated: bool) -> Verdict:
-    held = gathered(live.held, task, kit.reads)
+def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, batch: Batch, *, isolated: bool) -> Verdict:
+    held = live.held if batch.child is not None else gathered(live.held, task, kit.reads)  # handed over before
     desk = Desk(held, kit, Budget(kit.clock))
     settings = kit.settings_of(held.client)
     try:
         if live.kind == "process":
-            return kit.children.run(held, desk, live, timeout_s=policy.timeout_s, settings=settings, alone=isolated)
+            limit_s = policy.timeout_s
+            return kit.children.run(held, desk, live, batch, timeout_s=limit_s, settings=settings, alone=isolated)
         return run_in_thread(task, live, desk, clock=kit.clock, timeout_s=policy.timeout_s, settings=settings)
     finally:
         desk.close()

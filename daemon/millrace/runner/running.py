@@ -30,6 +30,7 @@ class Live:
         self.kind: Kind = kind
         self.started: float | None = None
         self.deadline: float | None = None
+        self.ended: float | None = None
         self.asked: str | None = None
         self._waker: Callable[[], None] | None = None
         self._lock = threading.Lock()
@@ -58,6 +59,14 @@ class Live:
         """Start its time: the function begins now, on the monotonic clock, and has `timeout_s` seconds (None: any)."""
         self.started = now
         self.deadline = None if timeout_s is None else now + timeout_s
+
+    def end(self, now: float) -> None:
+        """Note when the function ended; a child that says an impossible time is not believed."""
+        self.ended = max(now, self.started or now)
+
+    def took_s(self, now: float) -> float:
+        """Return how long it ran, in seconds; until `now` if nobody noted its end."""
+        return max(0.0, (self.ended or now) - (self.started or now))
 
     def ask(self, why: str) -> None:
         """Ask the attempt to end. The first reason stands: a shutdown does not turn a cancelled job into a live one."""

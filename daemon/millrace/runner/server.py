@@ -50,10 +50,10 @@ class Server:
         """Its process id."""
         return self._process.pid
 
-    def order(self, sock: socket.socket, out: int, life: int, wanted: dict[str, Any]) -> None:
-        """Order a child that gets these descriptors. Raises ServerLost if the server has gone."""
+    def order(self, fds: list[int], wanted: dict[str, Any]) -> None:
+        """Order a child that gets these: socket, tray, output, life. Raises ServerLost if the server has gone."""
         try:
-            socket.send_fds(self._control, [json.dumps(wanted).encode()], [sock.fileno(), out, life])
+            socket.send_fds(self._control, [json.dumps(wanted).encode()], fds)
         except OSError as error:
             raise ServerLost(f"the fork server died: {error.strerror}") from error
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import MillraceError, Parked
 from millrace.ledger.rows import JobError
 from millrace.runner import tree
-from millrace.runner.protocol import CHUNK, QUESTIONS, Message, ProtocolError, decode, encode
-from millrace.runner.stop import CANCELLED, INTERRUPTED, TIMEOUT, WHYS
-from millrace.runner.verdict import Verdict, from_message
+from millrace.runner.protocol import QUESTIONS, Message, ProtocolError, decode
+from millrace.runner.stop import CANCELLED, INTERRUPTED, TIMEOUT
+from millrace.runner.verdict import Verdict, fallen, from_message, stopped, unasked
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
+    from millrace.runner.batch import Batch
     from millrace.runner.desk import Desk
     from millrace.runner.life import ChildProcess
     from millrace.runner.output import Output
@@ -29,7 +30,7 @@ _MEANS: Final = ("itself", "asking", "TERM", "KILL")
 
 
 class NotStarted(Exception):
-    """The child died while it was idle: no line of the job has run."""
+    """The child did not begin the job: no line of it has run."""
 
 
 class Supervisor:
@@ -38,113 +39,135 @@ class Supervisor:
 
     Args:
         live: The attempt's entry in the map of running ones; a cancel arrives through it.
+        batch: What is handed over together with this attempt.
         grace_s: Seconds between TERM and KILL, ≥ 0.
     """
 
     def __init__(
-        self, child: ChildProcess, live: Live, desk: Desk, output: Output, *, clock: Clock, grace_s: float
+        self,
+        child: ChildProcess,
+        live: Live,
+        desk: Desk,
+        output: Output,
+        batch: Batch,
+        *,
+        clock: Clock,
+        grace_s: float,
     ) -> None:
         self._child = child
         self._live = live
         self._desk = desk
         self._output = output
+        self._batch = batch
         self._clock = clock
         self._grace_s = grace_s
-        self._unsent = b""
         self._verdict: Verdict | None = None
         self._next: float | None = live.deadline  # when `_escalate` acts next
+        self._stalls_at = clock.monotonic() + batch.stall_s
         self._stage = 0
-        self._refused = False
-        self._chatty = False  # whether output may be left: what precedes the first message is seen with it
         self.fit = False  # whether the child may run another job
 
-    def run(self, order: Message) -> Verdict:
+    def run(self, order: bytes | None) -> Verdict:
         """
         Return what the attempt came to. By then the child is either fit for another job or gone.
 
-        Raises: NotStarted if the child was gone before it had the order.
+        Args:
+            order: The order that the child gets now; None if it was handed over with an earlier one.
+        Raises: NotStarted if the child did not begin it.
         """
         self._live.attach(self._child.wake)
         try:
-            self._send(order)
-            if self._refused:
-                raise NotStarted
+            if order is not None:
+                self._batch.hand_over(self._child, order)
+            self._child.heed_output(heeds=not self._batch.handed)
+            self._hear()
             while self._verdict is None:
-                self._turn()
+                self._round()
         finally:
             self._live.detach()
-            self._chatty = self._chatty or not self.fit
             self._finish()
         return self._told(self._verdict)
 
-    def _turn(self) -> None:
+    def _round(self) -> None:
         """Wait for the next thing to happen and deal with it."""
         child = self._child
         ready = dict(child.poller.poll(self._patience_ms()))
         if child.out in ready:
-            self._chatty = True
             self._output.feed(child.read_output())
         if child.waker in ready:
             child.clear_wake()
-        if child.sock.fileno() in ready:
-            self._talk(ready[child.sock.fileno()])
+        if child.tray.fileno() in ready:
+            child.tray.answer_bell()
+        if ready.get(child.words.fileno(), 0) & select.POLLOUT:
+            child.words.flush()
+        self._hear()
         if self._verdict is None and child.life in ready and child.look_for_end():
             self._died()
+        if self._verdict is None and self._batch.handed and self._clock.monotonic() >= self._stalls_at:
+            self._recall(kept=True)
         if self._verdict is None and (self._live.asked or self._next is not None):
             self._escalate()
 
     def _patience_ms(self) -> float | None:
-        if self._next is None:
+        until = self._next
+        if self._batch.handed and (until is None or until > self._stalls_at):
+            until = self._stalls_at
+        if until is None:
             return _FOREVER_MS
-        return max(0.0, self._next - self._clock.monotonic()) * 1000 + 1
+        return max(0.0, until - self._clock.monotonic()) * 1000 + 1
+
+    def _recall(self, *, kept: bool) -> None:
+        """
+        Take back what has not begun. When nothing can begin any more, the words tell for certain which job runs.
+
+        Args:
+            kept: Whether the child may run other jobs if it has not begun this one.
+        """
+        if self._batch.recall(self._child):
+            self.fit = kept and not self._batch.bulky
+            raise NotStarted
+        self._child.heed_output(heeds=not self._batch.handed)
+        self._hear()
 
     # ---- talking
 
-    def _send(self, message: Message) -> None:
-        self._unsent += encode(message)
-        self._flush()
-
-    def _flush(self) -> None:
-        """Write what the child takes. It may be stopped or busy, and nobody must wait for it."""
-        try:
-            while self._unsent:
-                self._unsent = self._unsent[self._child.sock.send(self._unsent) :]
-            events = select.POLLIN
-        except BlockingIOError:
-            events = select.POLLIN | select.POLLOUT
-        except OSError:
-            events, self._unsent, self._refused = select.POLLIN, b"", True  # it has closed; reading will tell
-        self._child.poller.modify(self._child.sock.fileno(), events)
-
-    def _talk(self, events: int) -> None:
-        if events & select.POLLOUT:
-            self._flush()
-        if not events & ~select.POLLOUT:
-            return
-        try:
-            data = self._child.sock.recv(CHUNK)
-            for line in self._child.lines.feed(data):
-                self._hear(decode(line))
-        except BlockingIOError:
-            return
-        except ConnectionResetError:  # it died with words of ours unread
-            data = b""
-        except ProtocolError as error:
-            self._broken(str(error))
-            return
-        if not data and self._verdict is None:
+    def _hear(self) -> None:
+        """Deal with what the child has said, up to the end of this attempt; what follows is for the next turn."""
+        words = self._child.words
+        self._listen()
+        if self._verdict is None and words.nonsense:
+            self._broken(words.nonsense)
+        if self._verdict is None and words.ended:
             self._hung_up()
 
-    def _hear(self, message: Message) -> None:
+    def _listen(self) -> None:
+        words = self._child.words
+        try:
+            while self._verdict is None and (line := words.next()) is not None:
+                self._heed(decode(line))
+        except ProtocolError as error:
+            words.nonsense = str(error)
+
+    def _heed(self, message: Message) -> None:
         kind = message.pop("m")
-        self._chatty = self._chatty or kind != "done"
         if kind == "done":
-            self._verdict = from_message(message, {"pid": self._child.pid})
-            self.fit = not message.get("dirty") and self._live.asked is None and self._stage == 0
+            self._done(message)
         elif kind in QUESTIONS:
-            self._send(self._answered(kind, message))
+            self._child.words.say(self._answered(kind, message))
         else:
             self._desk.remark(kind, message)
+
+    def _done(self, message: Message) -> None:
+        at = message.get("at")
+        if message.get("job") != self._live.job_id or not isinstance(at, float):
+            raise ProtocolError("a verdict on no job of this moment")
+        self._verdict = from_message(message, {"pid": self._child.pid})
+        self.fit = not message.get("dirty") and self._stage == 0
+        self._live.end(min(at, self._clock.monotonic()))
+        self._child.ended = self._live.ended or at
+        if message.get("unread"):
+            self._read_output()
+            self._child.words.say({"m": "read"})
 
     def _answered(self, kind: str, body: dict[str, Any]) -> Message:
         try:
@@ -162,9 +185,12 @@ class Supervisor:
         if self._stage == 0:
             if self._live.asked is None and self._next is not None and now < self._next:
                 return
+            self._recall(kept=self._live.asked is not None)
+            if self._verdict is not None:  # it had ended, and what runs is a job of a later turn
+                return
             self._live.ask(TIMEOUT)
             self._stage = 1
-            self._send({"m": "stop", "why": self._live.asked})
+            self._child.words.say({"m": "stop", "why": self._live.asked})
             self._next = now if self._live.asked == INTERRUPTED else now + ASK_S
         if self._next is None or now < self._next:
             return
@@ -191,6 +217,9 @@ class Supervisor:
             self._broken("it closed its connection to the daemon")
 
     def _broken(self, why: str) -> None:
+        self.fit = False
+        if self._batch.recall(self._child):
+            raise NotStarted
         self._child.kill()
         self._verdict = Verdict(
             "crashed", error=JobError("Crashed", f"the job's process was killed: {why}"), reason=why
@@ -199,32 +228,28 @@ class Supervisor:
     def _died(self) -> None:
         """Its last words may still stand in the socket; a verdict among them counts."""
         gone = self._child.gone
-        try:
-            while self._verdict is None and (data := self._child.sock.recv(CHUNK)):
-                for line in self._child.lines.feed(data):
-                    self._hear(decode(line))
-        except (OSError, ProtocolError):
-            pass
+        begun = not self._batch.recall(self._child)
+        self._listen()
         self.fit = False
         if self._verdict is not None or gone is None:
             return
-        if gone.status is None:
-            error = JobError("ForkServerDied", "the process that all children descend from was killed")
-            self._verdict = Verdict("lost", error=error)
-            return
-        how = gone.words()
-        facts = {"pid": self._child.pid, "signal": gone.signal_name, "exit_code": gone.exit_code, **gone.facts}
-        self._verdict = Verdict(
-            "crashed", error=JobError("Crashed", f"the job's process {how}"), reason=how, facts=facts
-        )
+        if not begun:
+            raise NotStarted
+        self._verdict = fallen(self._child.pid, gone)
 
     def _finish(self) -> None:
         """Leave a child that is fit, or none."""
         if not self.fit:
+            self._batch.recall(self._child)
             self._child.kill()
-        while self._chatty and (data := self._child.read_output()):  # ends: whoever could write more is idle or dead
-            self._output.feed(data)
+            if not self._batch.handed:
+                self._read_output()
         self._output.close()
+
+    def _read_output(self) -> None:
+        """Read all there is. It ends: whoever could write more waits for that, or is dead."""
+        while data := self._child.read_output():
+            self._output.feed(data)
 
     def _told(self, verdict: Verdict) -> Verdict:
         """Say why an attempt that was asked to end has ended. One that finished all the same did its work."""
@@ -236,20 +261,3 @@ class Supervisor:
         if self._stage == 0 and asked != CANCELLED:
             return verdict  # it ended by itself before anything was done to it
         return stopped(asked, verdict, self._live, {**verdict.facts, "ended_by": _MEANS[self._stage]})
-
-
-def unasked(verdict: Verdict) -> Verdict:
-    """Turn a stop that nobody here ordered into a failure: for free, a job that TERMs itself would run for ever."""
-    if verdict.kind not in WHYS:
-        return verdict
-    error = JobError("Terminated", "the attempt was ended by a signal, or an exception, that the daemon did not send")
-    return Verdict("failed", error=error, facts=verdict.facts)
-
-
-def stopped(asked: str, verdict: Verdict, live: Live, facts: dict[str, Any]) -> Verdict:
-    """Return the verdict of an attempt that ended because it was asked to."""
-    if asked != TIMEOUT:
-        return Verdict(asked, facts=facts)
-    allowed = "" if live.deadline is None or live.started is None else f" after {live.deadline - live.started:.4g} s"
-    trace = verdict.error.traceback if verdict.error else None
-    return Verdict("timeout", error=JobError("Timeout", f"the attempt's time was up{allowed}", trace), facts=facts)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, Entered
 from millrace.runner.stop import CANCELLED, TIMEOUT, StopJob
-from millrace.runner.supervisor import stopped, unasked
+from millrace.runner.verdict import stopped, unasked
 
 if TYPE_CHECKING:
     from millrace.clock import Clock

@@ -13,13 +13,18 @@ the child cannot. `retry.decide` turns a verdict into an outcome.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic_core import to_json
 
 from millrace.ledger.rows import JobError
 from millrace.runner.protocol import Message, ProtocolError
+from millrace.runner.stop import TIMEOUT, WHYS
 from millrace.runner.text import MAX_TRACEBACK, MAX_TYPE, clean
+
+if TYPE_CHECKING:
+    from millrace.runner.life import Gone
+    from millrace.runner.running import Live
 
 KINDS: Final = frozenset(
     {"ok", "failed", "gave_up", "retry_later", "crashed", "lost", "timeout", "cancelled", "interrupted", "parked"}
@@ -109,3 +114,30 @@ def _error(told: object) -> JobError | None:
     return JobError(
         clean(str(kind), MAX_TYPE), clean(str(message)), None if trace is None else clean(str(trace), MAX_TRACEBACK)
     )
+
+
+def unasked(verdict: Verdict) -> Verdict:
+    """Turn a stop that nobody here ordered into a failure: for free, a job that TERMs itself would run for ever."""
+    if verdict.kind not in WHYS:
+        return verdict
+    error = JobError("Terminated", "the attempt was ended by a signal, or an exception, that the daemon did not send")
+    return Verdict("failed", error=error, facts=verdict.facts)
+
+
+def stopped(asked: str, verdict: Verdict, live: Live, facts: dict[str, Any]) -> Verdict:
+    """Return the verdict of an attempt that ended because it was asked to."""
+    if asked != TIMEOUT:
+        return Verdict(asked, facts=facts)
+    allowed = "" if live.deadline is None or live.started is None else f" after {live.deadline - live.started:.4g} s"
+    trace = verdict.error.traceback if verdict.error else None
+    return Verdict("timeout", error=JobError("Timeout", f"the attempt's time was up{allowed}", trace), facts=facts)
+
+
+def fallen(pid: int, gone: Gone) -> Verdict:
+    """Return the verdict on a job whose process fell while it ran."""
+    if gone.status is None:
+        error = JobError("ForkServerDied", "the process that all children descend from was killed")
+        return Verdict("lost", error=error)
+    how = gone.words()
+    facts = {"pid": pid, "signal": gone.signal_name, "exit_code": gone.exit_code, **gone.facts}
+    return Verdict("crashed", error=JobError("Crashed", f"the job's process {how}"), reason=how, facts=facts)

@@ -48,6 +48,23 @@ def who() -> dict[str, object]:
 
 
 @task
+def note(path: str, text: str) -> int:
+    """Write a line into a file."""
+    with Path(path).open("a") as file:
+        file.write(f"{text}\n")
+    return os.getpid()
+
+
+@task
+def say(text: str, size: int = 0) -> None:
+    """Write to standard output in three ways, and leave the last line without an end."""
+    print(f"{text} printed")  # noqa: T201
+    os.write(1, f"{text} written\n".encode() + b"x" * size + b"\n")
+    os.system(f"echo {text} echoed")  # noqa: S605
+    sys.stdout.write(f"{text} unfinished")
+
+
+@task
 def fail(message: str = "it broke") -> None:
     """Raise."""
     raise RuntimeError(message)

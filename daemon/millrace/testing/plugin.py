@@ -5,6 +5,7 @@ tests slower, so everything of weight is imported when a fixture is asked for.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from millrace.testing import FakeClock, PretendedJob, PretendedServices
 
 Rows = Mapping[str, list[dict[str, Any]]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let tests import the job files of the site in whose folder pytest was called, as the daemon does."""
+    folder = config.invocation_params.dir
+    if (folder / "config.toml").is_file() and str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
 
 
 @pytest.fixture

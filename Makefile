@@ -46,7 +46,7 @@ test/%: $(READY) ## run the tests of one room
 check: lint types imports test test/faults ## all that CI runs
 
 .PHONY: bench
-bench: $(READY) ## measure: one table of figures, in under 12 minutes (make bench ARGS=--quick)
+bench: $(READY) ## measure: one table of figures, in under 25 minutes (make bench ARGS=--quick)
 	@$(PY) bench/run.py $(ARGS)
 
 .PHONY: fix

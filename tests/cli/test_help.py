@@ -76,6 +76,7 @@ def test_every_help_fits_a_terminal_of_80_columns(call: Callable[..., Done]) -> 
         done = call(*name.split(), "--help")
         assert done.code == 0
         assert max(map(len, done.out.splitlines())) <= 80, name
+        assert "\\b" not in done.out, name
 
 
 def loaded_by(site: Site, *words: str) -> set[str]:

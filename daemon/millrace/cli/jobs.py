@@ -114,7 +114,8 @@ def cancel(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: bo
     One that runs is printed as "running" until the daemon has stopped it. Asks when there are several.
 
     \b
-    Exit: 0 cancelled, or to be stopped; 1 not confirmed; 4 no such job; 5 wrong status.
+    Exit: 0 cancelled, or to be stopped; 1 not confirmed; 4 no such job;
+    5 wrong status.
     """
     if len(job_ids) > 1:
         confirm(f"Cancel {jobs_words(len(job_ids))}?", yes=yes)
@@ -135,7 +136,8 @@ def wait(session: Session, job_ids: tuple[str, ...], timeout: float | None, *, a
     Each result is one line of JSON; those that died or were cancelled are named on stderr.
 
     \b
-    Exit: 0 all succeeded; 1 one died or was cancelled; 4 no such job; 75 not over in time.
+    Exit: 0 all succeeded; 1 one died or was cancelled; 4 no such job;
+    75 not over in time.
     """
     from millrace.cli.waiting import print_ended, wait_for
 

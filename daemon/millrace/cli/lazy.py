@@ -42,6 +42,7 @@ class LazyGroup(click.Group):
         if entry is None:
             return None
         command: click.Command = getattr(import_module(f"{_PACKAGE}.{entry.module}"), entry.name)
+        _mark_lines(command)
         return command
 
     def resolve_command(
@@ -76,3 +77,10 @@ class LazyGroup(click.Group):
         """Write the commands into the help, from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
+
+
+def _mark_lines(command: click.Command) -> None:
+    r"""Make `\b` before lines that stay as they are what click looks for: in raw docstrings it is two characters."""
+    command.help = command.help and command.help.replace("\\b\n", "\b\n")
+    for below in command.commands.values() if isinstance(command, click.Group) else ():
+        _mark_lines(below)

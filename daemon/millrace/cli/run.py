@@ -41,9 +41,9 @@ def run(session: Session, /, pipeline: str, words: tuple[str, ...], **options: A
     With --wait the counts of its stages are printed when it is over; on a terminal, how far it is until then.
 
     \b
-    Exit: 0 started; with --wait: 0 succeeded, 1 partial, failed or cancelled, 75 not
-    over in time; 2 an input does not fit; 4 no such pipeline or client; 5 the key
-    belongs to other inputs; 75 the queue or the disk is full.
+    Exit: 0 started; with --wait: 0 succeeded, 1 partial, failed or cancelled,
+    75 not over in time; 2 an input does not fit; 4 no such pipeline or client;
+    5 the key belongs to other inputs; 75 the queue or the disk is full.
     """
     _check_options(words, options)
     from millrace.queue.site import open_site

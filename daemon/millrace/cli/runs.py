@@ -106,7 +106,8 @@ def cancel(session: Session, run_ids: tuple[str, ...], *, yes: bool, as_json: bo
     stop is printed as "running". Asks when there are several.
 
     \b
-    Exit: 0 cancelled, or to be stopped; 1 not confirmed; 4 no such run; 5 it is over.
+    Exit: 0 cancelled, or to be stopped; 1 not confirmed; 4 no such run;
+    5 it is over.
     """
     if len(run_ids) > 1:
         confirm(f"Cancel {plural(len(run_ids), 'run')}?", yes=yes)
@@ -128,7 +129,7 @@ def resume(session: Session, run_ids: tuple[str, ...], *, yes: bool, as_json: bo
     Asks when there are several.
 
     \b
-    Exit: 0 resumed; 1 not confirmed; 4 no such run; 5 there is nothing to put back.
+    Exit: 0 resumed; 1 not confirmed; 4 no such run; 5 nothing to put back.
     """
     if len(run_ids) > 1:
         confirm(f"Resume {plural(len(run_ids), 'run')}?", yes=yes)

@@ -31,7 +31,8 @@ def status(session: Session, *, as_json: bool) -> int:
     One screen of health.
 
     \b
-    Exit: 0 the daemon is running; 3 it is not; 77 not permitted; 78 bad configuration.
+    Exit: 0 the daemon is running; 3 it is not; 77 not permitted;
+    78 bad configuration.
     """
     pid = session.daemon_pid()
     daemon: DaemonRow | None = None

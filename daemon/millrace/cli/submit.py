@@ -58,7 +58,7 @@ def submit(session: Session, /, task: str | None, words: tuple[str, ...], **opti
     \b
     Exit: 0 accepted; with --wait: 0 succeeded, 1 died or was cancelled, 75 not
     over in time; 2 a payload or line does not fit; 4 no such task, queue or
-    client; 5 the key belongs to another payload; 75 the queue or the disk is full.
+    client; 5 the key has another payload; 75 the queue or the disk is full.
     """
     _check_options(task, words, options)
     if options["lines_file"] is not None:

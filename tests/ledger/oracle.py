@@ -88,8 +88,10 @@ class Oracle:
             self.status, self.cancelled = "running", False
         after = {name for key in keys if key[1] and key[1][0] != "@" for name in self.after(key[0])}
         if any((name, self.place(name)) in self.jobs for name in after):
-            self.edition += 1
-            for name in after:
+            present = [(one, self.place(one)) for one, edition in self.editions.items() if edition == self.edition]
+            present = [key for key in present if self.edited(self.stages[key[0]])]
+            self.edition += any(key in self.jobs or key in self.skips for key in present)
+            for name in (one for one in after if self.editions[one] < self.edition):
                 old = (name, self.place(name))
                 if self.jobs.get(old) in ("waiting", "queued"):
                     self.jobs[old] = "cancelled"

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from millrace.errors import KeyConflict, NotFound, WrongStatus
 from millrace.ledger.rows import NewRun, Source
 from tests.ledger.rig import LIMIT_S, Book
-from tests.ledger.runs_rig import DIAMOND, LINE, Works, plan, stage
+from tests.ledger.runs_rig import DIAMOND, LINE, Works, per, plan, stage
+
+if TYPE_CHECKING:
+    from millrace.ledger.plan import Plan
 
 
 @pytest.fixture
@@ -135,6 +140,90 @@ def test_a_resume_puts_back_the_dead_and_collects_anew(works: Works) -> None:
     assert {key for key in jobs if key[0] in ("total", "mail")} == {
         ("total", None), ("total", "@2"), ("mail", None), ("mail", "@2"),
     }  # fmt: skip
+    assert works.sound()
+
+
+def dead_run(works: Works, shape: Plan, count: int) -> str:
+    """Start a run whose every record dies in its first stage, work the rest off, and return its id."""
+    run_id = works.start(shape)
+    works.fan_out(count)
+    while held := works.claim():
+        for one in held:
+            (works.die if one.record and one.stage in ("points", "company") else lambda one: works.succeed([one]))(one)
+    return run_id
+
+
+def test_nothing_is_collected_between_two_parts_of_a_resume(works: Works) -> None:
+    """Else each part would have a collect, and an edition, of its own: a run of 300,000 dead a thousand of them."""
+    run_id = dead_run(works, LINE, 5)
+    for left in (2, 2, 1):
+        assert works.run(run_id).edition == (1 if works.jobs(run_id)["points", "1"] == "dead" else 2)
+        assert works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S) == ("running", left)
+        assert len(works.claim("points", slots=10)) == left
+        works.moves.daemon = f"after {left}"
+        works.moves.take_back(set()).wait(LIMIT_S)
+        works.work_off()
+        assert works.run(run_id).status == ("running" if left == 2 else "succeeded")
+    assert {key for key in works.jobs(run_id) if key[0] == "total"} == {("total", None), ("total", "@2")}
+    assert works.sound()
+
+
+def test_a_resume_that_broke_off_is_gone_on_with_from_the_ledger(works: Works) -> None:
+    """Whoever began it may have been killed: a run must not wait for him for ever."""
+    run_id = dead_run(works, DIAMOND, 6)
+    assert works.reads.runs_to_resume() == []
+    assert works.moves.resume_run(run_id, actor="ann", limit=5, before=works.book.clock.ms).wait(LIMIT_S)[1] == 5
+    works.book.clock.advance(5)
+    works.die(works.claim("company", slots=1)[0])
+    works.work_off()
+    assert works.run(run_id).status == "running"
+    assert works.reads.runs_to_resume() == [run_id]
+    assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 5
+    assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 2
+    assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 0
+    assert works.reads.runs_to_resume() == []
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, run.counts["company"]) == ("partial", 2, {"succeeded": 5, "dead": 1})
+    names = ("ann",)
+    events = "SELECT DISTINCT actor FROM event WHERE event = 'requeue'"
+    assert works.book.sql(events) == [names]
+    assert works.sound()
+
+
+def test_a_resume_that_broke_off_gives_way_to_a_cancellation(works: Works) -> None:
+    """The last word counts: nothing is put back behind the back of him who cancelled."""
+    run_id = dead_run(works, LINE, 5)
+    works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S)
+    assert works.moves.cancel_run(run_id, actor="bob").wait(LIMIT_S) == "cancelled"
+    assert works.reads.runs_to_resume() == []
+    assert works.moves.resume_some(run_id).wait(LIMIT_S) == 0
+    assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("running", 5)
+    works.work_off()
+    assert (works.run(run_id).status, works.run(run_id).edition) == ("succeeded", 2)
+    assert works.sound()
+
+
+def test_collects_of_two_fan_outs_that_are_mended_together_share_an_edition(works: Works) -> None:
+    """What hangs on both would be made twice, once from half of what was mended."""
+    shape = plan(
+        stage("a", kind="fanout"), per("a", "points", "a"), stage("as", "points", kind="collect"),
+        stage("b", kind="fanout"), per("b", "company", "b"), stage("bs", "company", kind="collect"),
+        stage("both", "as", "bs", after_collect=True),
+    )  # fmt: skip
+    run_id = works.start(shape)
+    for held in works.claim():
+        works.emit(held, 1)
+        works.succeed([held])
+    for held in works.claim():
+        works.die(held)
+    works.work_off()
+    works.requeue(run_id, "points", "1")
+    works.requeue(run_id, "company", "1")
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition) == ("succeeded", 2)
+    assert {key for key in works.jobs(run_id) if key[0] == "both"} == {("both", None), ("both", "@2")}
     assert works.sound()
 
 

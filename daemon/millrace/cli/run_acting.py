@@ -78,14 +78,15 @@ class RunActs:
         self._moved.append((run_id, ledger.reads.run(run_id).status, None))
 
     def _resume(self, ledger: Ledger, run_id: str) -> None:
-        before = ledger.reads.run(run_id).status
+        known = ledger.reads.run(run_id).status
+        begun = self.session.clock.now_ms()  # what dies again meanwhile is left for the next command
         count = 0
         while True:
-            status, some = ledger.moves.resume_run(run_id, actor=self.session.actor).wait()
+            status, some = ledger.moves.resume_run(run_id, actor=self.session.actor, before=begun).wait()
             if not some:
                 break
             count += some
-        if not count and status == before:
+        if not count and status == known:
             raise WrongStatus(f"run {run_id} is {status}: nothing in it is dead or cancelled that was not discarded")
         self._moved.append((run_id, status, count))
 

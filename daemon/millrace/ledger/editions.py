@@ -69,9 +69,14 @@ def reopen(tx: Transaction, book: Book, stages: Iterable[str]) -> None:
 
 
 def _next_edition(tx: Transaction, book: Book, names: list[str]) -> None:
-    book.edition += 1
-    tx.run(_EDITION, (book.edition, book.run_id))
+    """Move stages to the next edition: the present one as long as nothing of it was made, so that it serves both."""
+    present = [node for node in book.net.of_run if node.edited and book.editions[node.name] == book.edition]
+    if any(node.name in book.skipped or siblings.of_run(tx, book, node) for node in present):
+        book.edition += 1
+        tx.run(_EDITION, (book.edition, book.run_id))
     for name in names:
+        if book.editions[name] == book.edition:
+            continue
         for status in (Status.WAITING, Status.QUEUED):
             _supersede(tx, book, name, status)
         tx.run(_STAGE_EDITION, (book.edition, book.run_id, name))

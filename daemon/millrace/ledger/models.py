@@ -254,6 +254,8 @@ class Run(_Table):
     finished_at = IntegerField(null=True)
     cancel_by = TextField(null=True)
     cancel_at = TextField(null=True)  # how far its jobs are cancelled: stage and record, while that goes on
+    resume_by = TextField(null=True)  # who had its jobs put back, while that goes on
+    resume_at = IntegerField(null=True)  # what had ended by then is put back, while that goes on
 
     class Meta:
         without_rowid = True
@@ -266,6 +268,7 @@ class Run(_Table):
 Run.add_index(Run.index(Run.client, Run.key, unique=True, where=SQL("key IS NOT NULL"), name="run_key"))
 Run.add_index(Run.index(Run.id, where=SQL("status = 'running'"), name="run_open"))
 Run.add_index(Run.index(Run.id, where=SQL("cancel_at IS NOT NULL"), name="run_cancel"))
+Run.add_index(Run.index(Run.id, where=SQL("resume_at IS NOT NULL"), name="run_resume"))
 
 
 class RunCount(_Table):

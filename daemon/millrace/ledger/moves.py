@@ -205,6 +205,10 @@ class Moves:
             actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
         )
 
+    def resume_some(self, run_id: str, limit: int = 200) -> Ticket[int]:
+        """Go on with a resume that was left half-way; the ticket carries how many were put back."""
+        return self._writer.submit(lambda tx: runs.resume_some(tx, run_id, limit))
+
     def settle_run(self, run_id: str) -> Ticket[str]:
         """Do what a run as it stands makes possible; the ticket carries its status."""
         return self._writer.submit(lambda tx: runs.settle(tx, run_id))

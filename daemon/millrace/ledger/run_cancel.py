@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from millrace.ledger.transaction import Transaction
 
 _WANTED: Final = """  -- the run's end is asked for
-UPDATE run SET cancel_by = ?1, cancel_at = '["",""]' WHERE id = ?2 AND status = 'running' AND cancel_by IS NULL"""
+UPDATE run SET cancel_by = ?1, cancel_at = '["",""]', resume_by = NULL, resume_at = NULL
+ WHERE id = ?2 AND status = 'running' AND cancel_by IS NULL"""
 _PLACE: Final = """  -- how far a cancellation has come, and who asked for it
 SELECT cancel_at, cancel_by FROM run WHERE id = ? AND cancel_at IS NOT NULL"""
 _MOVE_ON: Final = """  -- how far the cancellation has come now
@@ -47,7 +48,7 @@ def cancel(tx: Transaction, run_id: str, actor: str, limit: int) -> str:
     if book.status != "running":
         raise WrongStatus(f"run {run_id} is {book.status}; cancel needs one that is running")
     if tx.run(_WANTED, (actor, run_id)):
-        book.cancelled = True
+        book.cancelled, book.resuming = True, False
         cancel_some(tx, run_id, limit)
     return str(book.status)
 

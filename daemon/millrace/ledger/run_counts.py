@@ -23,8 +23,8 @@ _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
 _OPEN: Final = tuple(_PLACE[status] for status in (Status.WAITING, Status.QUEUED, Status.RUNNING))
 
 _RUN: Final = """  -- a run, for what its jobs make possible
-SELECT pipeline, plan, client, status, priority, correlation_id, edition, created_at, cancel_by
-  FROM run WHERE id = ?"""
+SELECT pipeline, plan, client, status, priority, correlation_id, edition, created_at, cancel_by,
+  resume_at FROM run WHERE id = ?"""
 _COUNTS: Final = f"""  -- the counters of a run's stages
 SELECT stage, edition, {", ".join(_COLUMNS)} FROM run_count WHERE run_id = ?"""  # noqa: S608 - our own columns
 _SKIPPED: Final = """  -- whether a stage was passed by for the run as a whole
@@ -51,15 +51,16 @@ class Book:
 
     __slots__ = (
         "cancelled", "client", "correlation_id", "counts", "created_at", "edition", "editions", "fanouts", "net",
-        "pipeline", "priority", "run_id", "skipped", "status",
+        "pipeline", "priority", "resuming", "run_id", "skipped", "status",
     )  # fmt: skip
 
     def __init__(self, run_id: str, row: tuple[Any, ...], net: Net, editions: dict[str, int]) -> None:
         self.run_id = run_id
         self.net = net
         (self.pipeline, _, self.client, self.status, self.priority, self.correlation_id, self.edition,
-         self.created_at, cancel_by) = row  # fmt: skip
+         self.created_at, cancel_by, resume_at) = row  # fmt: skip
         self.cancelled = cancel_by is not None
+        self.resuming = resume_at is not None  # more of its jobs are to be put back
         self.editions = editions
         self.counts: dict[str, list[int]] = {}
         self.skipped: set[str] = set()  # for the run as a whole, in their edition

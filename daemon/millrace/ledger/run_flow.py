@@ -41,6 +41,8 @@ def _may_open(book: Book, node: Node) -> bool:
     """Return, from the counters alone, whether it is worth a look: nothing that it is a barrier for is open."""
     if node.name in book.skipped or (not node.edited and any(book.counts[node.name])):
         return False
+    if node.edited and book.resuming:  # it would collect without those that are put back next
+        return False
     if node.outer and not any(name in book.skipped or book.count(name, Status.SUCCEEDED) for name in node.outer):
         return any(book.net.fanout_of(name) for name in node.outer) and _closed(book, node)
     return _closed(book, node)
@@ -66,7 +68,7 @@ def _states(tx: Transaction, book: Book, node: Node) -> dict[str, Settled]:
 
 def settle(tx: Transaction, book: Book) -> None:
     """End the run if nothing of it is open."""
-    if book.status != "running" or book.open():
+    if book.status != "running" or book.resuming or book.open():
         return
     book.status = _outcome(tx, book)
     tx.run(_END, (book.status, tx.now_ms, book.run_id))

@@ -13,7 +13,6 @@ from millrace.ledger.rows import Started
 if TYPE_CHECKING:
     from millrace.ledger.rows import NewRun
     from millrace.ledger.run_counts import Book
-    from millrace.ledger.states import Status
     from millrace.ledger.transaction import Transaction
 
 _KNOWN: Final = """  -- the run that an idempotency key belongs to; served by run_key
@@ -37,6 +36,11 @@ SELECT id FROM job
  WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status IN ('dead', 'cancelled')
    AND finished_at <= ?4
    AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'"""
+
+_GOES_ON: Final = """  -- more is to be put back: until then nothing is collected
+UPDATE run SET resume_by = ?, resume_at = ? WHERE id = ?"""
+_WANTED: Final = """  -- what had ended by when is to be put back, and who said so
+SELECT resume_at, resume_by FROM run WHERE id = ? AND resume_at IS NOT NULL"""
 
 _EVER: Final = 1 << 62
 
@@ -82,7 +86,8 @@ def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int 
     Put dead and cancelled jobs of a run back on their queues, but for those that somebody discarded.
 
     Args:
-        limit: How many at most, ≥ 1; if it was reached there may be more, for the next call.
+        limit: How many at most, ≥ 1; if it was reached there may be more, for the next call. Until that has come, here
+            or by `resume_some`, the run neither collects nor ends.
         before: Only what had ended by this time, in UTC epoch milliseconds; None takes all.
     Returns: The run's status, and how many were put back.
     Raises: NotFound; WrongStatus if the run is being cancelled.
@@ -90,24 +95,53 @@ def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int 
     book = _book(tx, run_id)
     if book.cancelled and book.status == "running":
         raise WrongStatus(f"run {run_id} is being cancelled: resume it when that is over")
+    wanted = tx.rows(_WANTED, (run_id,))
+    if before is not None and wanted:  # one that broke off may have wanted more
+        before = max(before, wanted[0][0])
+    return _put_back(tx, book, actor, limit, before)
+
+
+def resume_some(tx: Transaction, run_id: str, limit: int) -> int:
+    """
+    Put more jobs back of a run of which somebody resumed only a part.
+
+    Args:
+        limit: How many at most, ≥ 1.
+    Returns: How many were put back; fewer than the limit once there are no more.
+    """
+    book, wanted = tx.runs.book(run_id), tx.rows(_WANTED, (run_id,))
+    if book is None or not wanted:
+        return 0
+    until, actor = wanted[0]
+    return _put_back(tx, book, actor, limit, until)[1]
+
+
+def _put_back(tx: Transaction, book: Book, actor: str, limit: int, before: int | None) -> tuple[str, int]:
+    """Put jobs back that had ended by a time; keep what is wanted of the rest, if there may be one."""
     until = _EVER if before is None else before
-    jobs = [(job_id, stage) for job_id, stage in tx.rows(_UNDONE, (run_id, until, limit)) if stage in book.net.nodes]
-    if jobs or book.cancelled:
-        editions.reopen(tx, book, {stage for _, stage in jobs})
-    put_back = [control.put_back(tx, job_id, actor) for job_id, _ in jobs]
-    if len(put_back) < limit:  # the run's own jobs come last: only now is it known which edition they belong to
-        put_back += _resume_own(tx, book, actor, until)
+    found = tx.rows(_UNDONE, (book.run_id, until, limit))
+    more = len(found) == limit
+    if more or book.resuming:
+        rest = (actor, tx.now_ms if before is None else before) if more else (None, None)
+        tx.run(_GOES_ON, (*rest, book.run_id))
+        book.resuming = more
+    if found or book.cancelled:
+        editions.reopen(tx, book, {stage for _, stage in found})
+    count = len([control.put_back(tx, job_id, actor) for job_id, _ in found])
+    if not more:  # the run's own jobs come last: only now is it known which edition they belong to
+        count += _resume_own(tx, book, actor, until)
     flow.proceed(tx, book, book.net.of_fanout)
-    return book.status, len(put_back)
+    return book.status, count
 
 
-def _resume_own(tx: Transaction, book: Book, actor: str, until: int) -> list[Status]:
-    put_back = []
+def _resume_own(tx: Transaction, book: Book, actor: str, until: int) -> int:
+    count = 0
     for node in book.net.of_run:
         for (job_id,) in tx.rows(_OWN, (book.run_id, node.name, book.place(node), until)):
             editions.reopen(tx, book, ())
-            put_back.append(control.put_back(tx, job_id, actor))
-    return put_back
+            control.put_back(tx, job_id, actor)
+            count += 1
+    return count
 
 
 def settle(tx: Transaction, run_id: str) -> str:

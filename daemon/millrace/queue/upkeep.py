@@ -139,7 +139,7 @@ class Upkeep:
             pool.tend()
         self._kit.children.reap_idle()
         record_again(self._kit)
-        self._go_on_with_cancels()
+        self._go_on_with_runs()
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
             try:
@@ -147,12 +147,14 @@ class Upkeep:
             except LedgerError as error:
                 self._kit.emit(PartRestarted("heartbeat", str(error)))
 
-    def _go_on_with_cancels(self) -> None:
-        """Cancel more jobs of runs whose end was asked for, until a turn's time is up."""
+    def _go_on_with_runs(self) -> None:
+        """Cancel more jobs of runs whose end was asked for, and put back more where that was; for a turn at most."""
         until = self._clock.monotonic() + TURN_S
-        for run_id in self._ledger.reads.runs_to_cancel():
-            while self._kit.moves.cancel_some(run_id).wait() and self._clock.monotonic() < until:
-                pass
+        reads, moves = self._ledger.reads, self._kit.moves
+        for runs, some in ((reads.runs_to_cancel, moves.cancel_some), (reads.runs_to_resume, moves.resume_some)):
+            for run_id in runs():
+                while some(run_id).wait() and self._clock.monotonic() < until:
+                    pass
 
 
 def promote_what_fits(ledger: Ledger, kit: Kit) -> int:

@@ -128,9 +128,10 @@ async def resume(request: Request, caller: Operator, run_id: str) -> Response:
     """Queue the dead and cancelled jobs of a run again. What has succeeded is not done again."""
     house: House = request.app.state.house
     known = await aside(lambda: find_run(house, caller, run_id))
+    begun = house.clock.now_ms()  # what dies again meanwhile is left for the next request
     count = 0
     while True:  # in small transactions: a run may have 300,000 dead
-        status, some = await committed(house.moves.resume_run(known.id, actor=caller.actor))
+        status, some = await committed(house.moves.resume_run(known.id, actor=caller.actor, before=begun))
         if not some:
             break
         count += some

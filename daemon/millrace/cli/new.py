@@ -94,7 +94,7 @@ def _write(root: Path, files: dict[Path, str]) -> None:
 def _tell_next(name: str, kind: str, jobs: str) -> None:
     steps = [
         f"pytest tests/test_{name}.py    (in the folder of config.toml)",
-        f"make it yours: what it reads stands at one place in {jobs}/{name}.py",
+        f"make it your own: {jobs}/{name}.py",
         *([_BEFORE[kind].format(name=name)] if kind in _BEFORE else []),
         "start the daemon again: it reads job files when it starts",
         _FIRST[kind].format(name=name),

@@ -132,6 +132,18 @@ def test_an_open_run_without_a_daemon_says_so(call: Call, past: Past) -> None:
     assert "Runs " not in call("status").out
 
 
+def test_what_waits_says_why(call: Call, past: Past) -> None:
+    """A run that stands still is looked at to learn what it waits for."""
+    run_id = past.run(STAGES[0])
+    (held,) = past.of_stage(run_id, "lead")
+    error, due_at = JobError("OSError", "no such day"), held.started_at + 600_000
+    past.moves.retry(held, error, due_at=due_at, duration_s=0.1).wait()
+    text = call("runs", "show", run_id).out
+    assert f"{held.job_id}  lead  waits before the next attempt, in 9m: OSError: no such day" in text
+    shown = call("runs", "show", run_id, "--json").json["waiting"]
+    assert [(one["stage"], one["reason"], one["error"]["type"]) for one in shown] == [("lead", "backoff", "OSError")]
+
+
 def test_progress_of_what_runs_is_shown(call: Call, past: Past) -> None:
     """A stage that takes an hour says how far it is."""
     run_id = past.run(STAGES[0])

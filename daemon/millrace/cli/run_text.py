@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from millrace.cli.filters import error_words
+from millrace.cli.history import waits
 from millrace.cli.output import colored, plain, plural
 from millrace.cli.progress import progress_words
 from millrace.cli.stages import runs_words
@@ -41,6 +42,8 @@ def run_text(view: RunView, now_ms: int) -> str:
     parts = [_head(run), *_facts(run, now_ms), "", stage_counts(view)]
     if view.working:
         parts += ["", colored_title("At work"), *_working(view, now_ms)]
+    if view.waiting:
+        parts += ["", colored_title("Waiting"), *_waiting(view, now_ms)]
     if view.dead:
         parts += ["", *_dead(view, now_ms)]
     return "\n".join(parts)
@@ -104,6 +107,13 @@ def _facts(run: RunRow, now_ms: int) -> Iterator[str]:
 def _working(view: RunView, now_ms: int) -> Iterator[str]:
     for job, progress in view.working:
         yield f"  {job.id}  {plain(place_words(job))}  {progress_words(progress, now_ms)}".rstrip()
+
+
+def _waiting(view: RunView, now_ms: int) -> Iterator[str]:
+    for job in view.waiting:
+        when = f", {ago(job.due_at, now_ms)}" if job.due_at is not None else ""
+        why = f": {error_words(job)}" if job.error else ""
+        yield f"  {job.id}  {plain(place_words(job))}  {waits(job.reason or '')}{when}{plain(why)}"
 
 
 def _dead(view: RunView, now_ms: int) -> Iterator[str]:

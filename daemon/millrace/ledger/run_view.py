@@ -20,15 +20,17 @@ if TYPE_CHECKING:
 
 _DEAD: Final = 20
 _WORKING: Final = 5
+_FEW: Final = 1000
 
 
 class RunView(NamedTuple):
-    """A run as it stands. `dead` and `working` hold the newest few; `stages` are those of the plan that it follows."""
+    """A run as it stands: `dead`, `working` and `waiting` hold the newest few, `stages` are those of its plan."""
 
     run: RunRow
     stages: Sequence[PlanStage]
     dead: Sequence[JobRow]
     working: Sequence[tuple[JobRow, ProgressRow | None]]
+    waiting: Sequence[JobRow] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return the contract's run, with its stages, the newest of what died, and what it works on."""
@@ -40,6 +42,7 @@ class RunView(NamedTuple):
                 {"id": job.id, "stage": job.stage, "record": job.record, "progress": p.as_json() if p else None}
                 for job, p in self.working
             ],
+            "waiting": [{**_dead(job), "reason": job.reason} for job in self.waiting],
         }
 
 
@@ -55,7 +58,11 @@ def view_run(reads: Reads, run_id: str) -> RunView:
     dead = reads.jobs(JobFilter(run=run.id, status="dead", limit=_DEAD)).jobs if has(run, "dead") else []
     running = reads.jobs(JobFilter(run=run.id, status="running", limit=_WORKING)).jobs if has(run, "running") else []
     working = [(job, reads.progress(job.id)) for job in running]
-    return RunView(run, reads.plan(run.id).stages, dead, working)
+    waits = sum(of_stage.get("waiting", 0) for of_stage in run.counts.values())
+    # A few that wait have a cause of their own, such as a failure; many wait for their turn, and cost a walk.
+    few = 0 < waits <= _FEW
+    waiting = reads.jobs(JobFilter(run=run.id, status="waiting", limit=_WORKING)).jobs if few else []
+    return RunView(run, reads.plan(run.id).stages, dead, working, waiting)
 
 
 def has(run: RunRow, status: str) -> bool:

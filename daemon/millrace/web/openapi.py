@@ -179,6 +179,7 @@ SCHEMAS: Final[Schema] = {
                     "description": "The newest of the jobs that died",
                 }
             ),
+            "waiting": _listed({"type": "object", "description": "A few that wait, with reason and last error"}),
             "working": _listed(
                 {
                     "type": "object",

@@ -59,7 +59,7 @@ _EVENTS: Final = {
 # What is said in words above, what the error says already, and what only a debugger would ask for.
 _TOLD: Final = frozenset(
     {"attempt", "why", "cause", "taken_back_by", "thread", "while", "pid", "signal", "exit_code", "oom", "ended_by"}
-    | {"cpu_s", "rss_kb", "killed"}
+    | {"cpu_s", "rss_kb", "killed", "waits", "until", "daemon_pid", "daemon_heard_at", "in_thread"}
 )
 
 

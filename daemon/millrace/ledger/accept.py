@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import KeyConflict
+from millrace.ledger.history import record
 from millrace.ledger.ids import new_ids
 from millrace.ledger.states import Status
 
@@ -40,7 +41,7 @@ _FITS_AGAIN: Final = """  -- jobs that waited for a task or a payload that fits 
 UPDATE job SET status = 'queued', reason = NULL, queued_at = ?1
  WHERE status = 'waiting' AND id IN (
    SELECT id FROM job WHERE status = 'waiting' AND reason = ?2 AND task = ?3 LIMIT ?4)
-RETURNING queue, client, task, run_id, stage"""
+RETURNING queue, client, task, run_id, stage, id"""
 
 
 class Accepted(NamedTuple):
@@ -128,7 +129,10 @@ def promote_due(tx: Transaction, limit: int) -> int:
 
 def promote_fitting(tx: Transaction, reason: str, task: str, limit: int) -> int:
     """Queue jobs of a task that waited for the reason `unknown_task` or `payload`, at most `limit`; return how many."""
-    return _promoted(tx, tx.rows(_FITS_AGAIN, (tx.now_ms, reason, task, limit)))
+    rows = tx.rows(_FITS_AGAIN, (tx.now_ms, reason, task, limit))
+    for row in rows:
+        record(tx, row[5], "promote", "daemon", reason=reason, facts={"task": task})
+    return _promoted(tx, [row[:5] for row in rows])
 
 
 def _promoted(tx: Transaction, rows: list[tuple[str, str, str, str | None, str | None]]) -> int:

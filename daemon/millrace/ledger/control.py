@@ -73,7 +73,8 @@ def move(
             queue, client, task, run_id, stage, number = rows[0]
             tx.moved((queue, client, task), source, to)
             tx.runs.moved(run_id, stage, source, to)
-            record(tx, job_id, name, actor, reason=reason, facts=facts)
+            until = {"until": due_at} if to is Status.WAITING and due_at is not None else {}
+            record(tx, job_id, name, actor, reason=reason, facts={**until, **(facts or {})})
             if to is Status.QUEUED:
                 tx.changes.queued.add(queue)
             elif to in FINAL and run_id is not None and stage is not None:

@@ -101,7 +101,8 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
             return finish(tx, held, end._replace(move="stop", reason=None, due_at=None), daemon)
         msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; what it brought is dropped"
         raise LostClaim(msg)
-    facts = dump(end.facts) if end.facts else None
+    known = _facts(end, to)
+    facts = dump(known) if known else None
     history = (
         held.job_id,
         held.attempt,
@@ -120,6 +121,13 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
 
 
 _FAILURES: Final = frozenset({"retry", "give_up"})
+
+
+def _facts(end: End, to: Status) -> Mapping[str, Any] | None:
+    """Return the evidence of an attempt; what it waits for then is in it, as the job's row forgets that at its next."""
+    if to is not Status.WAITING:
+        return end.facts
+    return {**(end.facts or {}), "waits": end.reason, "until": end.due_at}
 
 
 def _count(tx: Transaction, held: Claim, to: Status) -> None:

@@ -21,7 +21,8 @@ _SIGN_IN: Final = """  -- a daemon takes over
 INSERT INTO daemon (id, pid, host, version, started_at, beat_at) VALUES (?, ?, ?, ?, ?, ?)"""
 
 _LOST: Final = """  -- attempts that nobody runs any more; served by job_running
-SELECT id, queue, client, task, attempt, daemon, started_at, cancel_by, run_id, stage, record FROM job
+SELECT job.id, queue, client, task, attempt, daemon, job.started_at, cancel_by, run_id, stage, record, owner.pid,
+    owner.beat_at FROM job LEFT JOIN daemon AS owner ON owner.id = job.daemon
  WHERE status = 'running' AND daemon <> ? LIMIT ?"""
 
 _TAKE_BACK: Final = """  -- the guarded end of an attempt whose daemon died
@@ -55,11 +56,12 @@ def take_back(tx: Transaction, daemon: str, thread_queues: Collection[str], limi
     released = stopped = 0
     ended = []
     for row in tx.rows(_LOST, (daemon, limit)):
-        job_id, queue, client, task, attempt, owner, started_at, cancel_by, run_id, stage, number = row
-        to = Status.CANCELLED if cancel_by else Status.QUEUED
+        job_id, queue, client, task, attempt, owner, started_at, cancel_by, run_id, stage, number, pid, beat_at = row
+        to, in_thread = (Status.CANCELLED if cancel_by else Status.QUEUED), queue in thread_queues
         finished_at = tx.now_ms if cancel_by else None
-        tx.run(_TAKE_BACK, (to.value, finished_at, int(queue in thread_queues), job_id, attempt))
-        facts = {"why": "daemon died", "taken_back_by": daemon}
+        tx.run(_TAKE_BACK, (to.value, finished_at, int(in_thread), job_id, attempt))
+        facts = {"why": "daemon died", "taken_back_by": daemon, "daemon_pid": pid, "daemon_heard_at": beat_at}
+        facts |= {"in_thread": True} if in_thread else {}
         tx.run(
             _HISTORY, (job_id, attempt, "stopped" if cancel_by else "lost", owner, started_at, tx.now_ms, dump(facts))
         )

@@ -133,3 +133,19 @@ def test_every_reason_to_wait_has_words() -> None:
     for reason in REASONS:
         assert not waits(f"{reason}:crm").startswith("waits: "), reason
     assert waits("breaker:crm") == "waits until crm can be called again"
+
+
+def test_the_rows_that_decided_are_told(call: Callable[..., Done], past: Past) -> None:
+    """Who asks why a lead went there is told the row of the table."""
+    held = past.claimed()
+    decisions = [
+        {"rules": "segment", "rows": [2], "outcome": "enterprise"},
+        {"rules": "score", "rows": [1, 3], "outcome": 40},
+        {"rules": "score", "rows": [], "outcome": None},
+    ]
+    past.moves.succeed(held, "1", duration_s=0.1, facts={"decisions": decisions, "decided": 5}).wait()
+    told = (
+        'succeeded after 100ms (rules segment: row 2 gave "enterprise"; rules score: rows 1, 3 gave 40; '
+        "rules score: no row gave null; 2 more decisions)"
+    )
+    assert told in call("jobs", "show", held.job_id).out

@@ -5,7 +5,8 @@ ledger mean is said here; `--json` has the codes, and all the evidence, as they 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.cli.output import plural
 from millrace.cli.times import took
@@ -59,7 +60,18 @@ _EVENTS: Final = {
 # What is said in words above, what the error says already, and what only a debugger would ask for.
 _TOLD: Final = frozenset(
     {"attempt", "why", "cause", "taken_back_by", "thread", "while", "pid", "signal", "exit_code", "oom", "ended_by"}
-    | {"cpu_s", "rss_kb", "killed", "waits", "until", "daemon_pid", "daemon_heard_at", "in_thread"}
+    | {
+        "cpu_s",
+        "rss_kb",
+        "killed",
+        "decisions",
+        "decided",
+        "waits",
+        "until",
+        "daemon_pid",
+        "daemon_heard_at",
+        "in_thread",
+    }
 )
 
 
@@ -158,8 +170,20 @@ def _evidence(attempt: AttemptRow) -> str:
         parts.append(_ENDINGS[facts["ended_by"]])
     if facts.get("killed"):
         parts.append(f"{plural(facts['killed'], 'process', 'processes')} that it had started killed with it")
+    parts += _decided(facts)
     parts += [_named(facts)] if _named(facts) else []
     return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _decided(facts: Mapping[str, Any]) -> list[str]:
+    """Say which rows of the decision tables decided what: `rules segment: row 2 gave "enterprise"`."""
+    told = []
+    for one in facts.get("decisions", ()):
+        rows = ", ".join(map(str, one["rows"]))
+        which = f"{'row' if len(one['rows']) == 1 else 'rows'} {rows}" if rows else "no row"
+        told.append(f"rules {one['rules']}: {which} gave {json.dumps(one['outcome'], ensure_ascii=False)}")
+    more = facts.get("decided", 0) - len(told)
+    return [*told, f"{more:,} more decisions"] if more > 0 else told
 
 
 def _decision(event: EventRow) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FilePath
 
 from millrace.define.policy import Backoff
 from millrace.define.task import Task, task
@@ -376,3 +376,18 @@ def oddly_named(*, json: int, model_config: int = 1, _private: int = 2, copy: st
 def test_any_parameter_name_is_a_field() -> None:
     """Authors do not know which names a validation library keeps for itself."""
     assert oddly_named.call(oddly_named.check('{"json": 1, "_private": 5}')) == (1, 1, 5, "c")
+
+
+def given_a_file(path: FilePath, spare: FilePath | None = None, name: str = "") -> None:
+    """Take files that must exist."""
+
+
+def test_an_existing_file_of_the_command_line_is_named_from_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever types it stands in a folder of their own; the daemon that opens it stands in the site's."""
+    (tmp_path / "leads.csv").touch()
+    monkeypatch.chdir(tmp_path)
+    words = {"path": "leads.csv", "spare": "leads.csv", "name": "leads.csv"}
+    there = str(tmp_path / "leads.csv")
+    assert json.loads(task(given_a_file).from_words(words)) == {"path": there, "spare": there, "name": "leads.csv"}

@@ -8,6 +8,7 @@ The payload is a typed dictionary and no model: any parameter name is allowed in
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NotRequired, Required
 
 from pydantic import ConfigDict, PydanticInvalidForJsonSchema, TypeAdapter, ValidationError
@@ -15,7 +16,7 @@ from pydantic_core import to_jsonable_python
 from typing_extensions import TypedDict
 
 from millrace.define.payload import strict_json
-from millrace.define.terms import takes_text, type_words
+from millrace.define.terms import formats_of, takes_text, type_words
 from millrace.define.wording import problems_of
 from millrace.errors import PayloadError, Problem
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from millrace.define.signature import Parameter
 
+_EXISTING: Final = frozenset({"file-path", "directory-path"})
 _STRICT: Final = ConfigDict(extra="forbid", strict=True)
 
 
@@ -102,6 +104,9 @@ class Shape:
         """
         if name not in self._parameters:
             return word
+        node = self.schema["properties"][name]
+        if Path(word).exists() and formats_of(node, self.schema) & _EXISTING:
+            return str(Path(word).absolute())  # the daemon that will open it works in another folder
         adapter: TypeAdapter[Any] = TypeAdapter(self._parameters[name].annotation)
         for text in (json.dumps(word), word):
             if _fits(adapter, text):
@@ -109,7 +114,7 @@ class Shape:
         try:
             return adapter.dump_python(adapter.validate_strings(word), mode="json")
         except Exception:  # noqa: BLE001 - a site's validator may raise anything; the check to come says what is wrong
-            return word if takes_text(self.schema["properties"][name], self.schema) else _json_or_text(word)
+            return word if takes_text(node, self.schema) else _json_or_text(word)
 
 
 def _fits(adapter: TypeAdapter[Any], text: str) -> bool:

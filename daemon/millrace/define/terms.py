@@ -54,6 +54,13 @@ def type_words(node: Schema, root: Schema, *, examples: bool = False) -> str:
     return " ".join([*words, *_range_words(node)]) + own
 
 
+def formats_of(node: Schema, root: Schema) -> set[str]:
+    """Return the formats that a field takes, such as "file-path"."""
+    node = resolved(node, root)
+    inner = [part for key in ("anyOf", "oneOf") for part in node.get(key, ())]
+    return {str(node["format"])} if "format" in node else {one for part in inner for one in formats_of(part, root)}
+
+
 def sentence_words(node: Schema, root: Schema) -> str:
     """Return what a value must be, to follow "must be": `a whole number from 1 to 5`. Null goes without saying."""
     node = resolved(node, root)

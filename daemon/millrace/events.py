@@ -399,3 +399,90 @@ class FireFailed(Event):
     LEVEL: ClassVar[str] = "error"
     schedule: str
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleFired(Event):
+    """What a schedule wants is submitted: `late_s` after its time, as the job or the run `work_id`."""
+
+    EVENT: ClassVar[str] = "schedule.fired"
+    schedule: str
+    outcome: str
+    late_s: float
+    work_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleMissed(Event):
+    """So many times of a schedule have passed, and what it wants was not submitted."""
+
+    EVENT: ClassVar[str] = "schedule.missed"
+    LEVEL: ClassVar[str] = "warning"
+    schedule: str
+    count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePassedOver(Event):
+    """So many times of a schedule were left out, as somebody decided: it is paused, or the run before is not over."""
+
+    EVENT: ClassVar[str] = "schedule.skipped"
+    schedule: str
+    count: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleProblem(Event):
+    """A schedule cannot run as it is: each of its times is missed until that is put right. The others run."""
+
+    EVENT: ClassVar[str] = "schedule.problem"
+    LEVEL: ClassVar[str] = "error"
+    schedule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDone(Event):
+    """
+    A backup is on disk, whole and checked.
+
+    `jobs` is how many the ledger ever accepted, `difference` how many of them it does not account for.
+    """
+
+    EVENT: ClassVar[str] = "backup.done"
+    file: str
+    bytes: int
+    jobs: int
+    difference: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFailed(Event):
+    """A backup could not be made; it is tried again. Those that were made before are as they were."""
+
+    EVENT: ClassVar[str] = "backup.failed"
+    LEVEL: ClassVar[str] = "error"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTested(Event):
+    """The newest backup was unpacked into a scratch folder, and all of it is there and agrees."""
+
+    EVENT: ClassVar[str] = "backup.restore_tested"
+    file: str
+    jobs: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreTestFailed(Event):
+    """The newest backup was unpacked into a scratch folder, and could not be relied on."""
+
+    EVENT: ClassVar[str] = "backup.restore_test_failed"
+    LEVEL: ClassVar[str] = "error"
+    file: str
+    reason: str

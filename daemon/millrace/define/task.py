@@ -36,10 +36,17 @@ class Task(Generic[P, R]):
         fn: A plain function; each parameter has a type and can be given by name.
         name: Unique within the site.
         policy: How it is run.
+        schedule: When it runs without being asked, see `@task`; read by whoever fires it.
     Raises: TypeError or ValueError, if the function or the name cannot be a task.
     """
 
-    def __init__(self, fn: Callable[P, R], name: str | None = None, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        fn: Callable[P, R],
+        name: str | None = None,
+        policy: Policy | None = None,
+        schedule: str | Mapping[str, Any] | None = None,
+    ) -> None:
         if not inspect.isfunction(fn):
             raise TypeError(f"@task stands before a function, not before {fn!r}")
         functools.update_wrapper(self, fn)
@@ -47,6 +54,7 @@ class Task(Generic[P, R]):
         self.fn = fn
         self.name = read_name(fn.__name__ if name is None else name, "the name of a task")
         self.policy = policy or Policy()
+        self.schedule = schedule
         self.file: str = code.co_filename
         self.line: int = code.co_firstlineno
         self.summary = next(iter((inspect.getdoc(fn) or "").splitlines()), "")
@@ -155,10 +163,11 @@ def task(
     never_on: Exceptions = (),
     on_crash: OnCrash = "retry",
     needs: str | Iterable[str] = (),
+    schedule: str | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(
+def task(  # noqa: PLR0913 - each is an option of its own, given by name
     fn: Callable[..., Any] | None = None,
     /,
     *,
@@ -171,6 +180,7 @@ def task(
     never_on: Exceptions = (),
     on_crash: OnCrash = "retry",
     needs: str | Iterable[str] = (),
+    schedule: str | Mapping[str, Any] | None = None,
 ) -> Any:
     """
     Make a function a task: something that can be submitted, queued, retried and looked at.
@@ -186,6 +196,8 @@ def task(
         never_on: Exceptions that no attempt can cure.
         on_crash: What the death of its process means: "retry", or "fail" for what must not run twice.
         needs: Names of the outside services that it calls; kept with the task, nothing reads them yet.
+        schedule: When it runs without being asked: a line of cron such as "0 6 * * *", or what `[schedules.NAME]` of
+            config.toml may say, such as {"every": "15m", "catch_up": "none"}. There a schedule of the task's name wins.
     Returns: The task, which is called like the function.
     Raises: TypeError or ValueError that names the argument.
     """
@@ -199,4 +211,4 @@ def task(
         on_crash=on_crash,
         needs=needs,
     )
-    return Task(fn, name, policy) if fn is not None else lambda inner: Task(inner, name, policy)
+    return Task(fn, name, policy, schedule) if fn is not None else lambda inner: Task(inner, name, policy, schedule)

@@ -73,7 +73,7 @@ def _create(database: APSWDatabase, now_ms: int) -> None:
 
 
 def _runs_and_audit(database: APSWDatabase) -> None:
-    """Version 2: runs of pipelines, and the audit log."""
+    """Version 2: runs of pipelines, the audit log, and schedules."""
     with database.bind_ctx((models.Job, *models.IN_2), bind_refs=False, bind_backrefs=False):
         database.create_tables(models.IN_2, safe=True)
         SchemaManager(models.Job).create_indexes(safe=True)  # those that are missing

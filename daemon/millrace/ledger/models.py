@@ -341,6 +341,55 @@ class Progress(_Table):
         without_rowid = True
 
 
+class Schedule(_Table):
+    """How far a schedule is decided, by its key, and whether somebody has paused it."""
+
+    key = TextField(primary_key=True)
+    fingerprint = TextField()
+    last = IntegerField()  # the latest due time that was decided, or since when it is there as it is
+    paused_at = IntegerField(null=True)
+    paused_by = TextField(null=True)
+
+    class Meta:
+        without_rowid = True
+        constraints = (Check("(paused_at IS NULL) = (paused_by IS NULL)"),)
+
+
+class Fire(_Table):
+    """A due time that has passed, and what became of it; also what people fired by hand, or made up for."""
+
+    key = TextField()
+    due_at = IntegerField()
+    how = TextField()
+    schedule = TextField()
+    client = TextField()
+    outcome = TextField()
+    why = TextField()
+    since = IntegerField()  # of one that stands for several: the first of them
+    count = IntegerField()
+    state = TextField()  # none: nothing runs; pending: waits for the one before; open: runs; over: was seen to be over
+    decided_at = IntegerField()
+    expected_by = IntegerField(null=True)
+    job_id = TextField(null=True)
+    run_id = TextField(null=True)
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("key", "due_at", "how")
+        constraints = (
+            Check("how IN ('clock', 'hand', 'backfill')"),
+            Check("outcome IN ('on_time', 'late', 'missed', 'skipped')"),
+            Check("state IN ('none', 'pending', 'open', 'over')"),
+            Check("(state IN ('open', 'over')) = (job_id IS NOT NULL OR run_id IS NOT NULL)"),
+        )
+
+
+Fire.add_index(Fire.index(Fire.due_at, name="fire_due"))
+Fire.add_index(
+    Fire.index(Fire.key, Fire.state, Fire.how, Fire.due_at, where=SQL("state IN ('pending', 'open')"), name="fire_open")
+)
+
+
 class Meta(_Table):
     """Facts about the ledger itself: its id, the id of the newest row of a kind."""
 
@@ -349,5 +398,5 @@ class Meta(_Table):
 
 
 # What version 2 added.
-IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit)
+IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit, Schedule, Fire)
 TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *IN_2)

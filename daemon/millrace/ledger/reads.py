@@ -14,6 +14,7 @@ import apsw
 from millrace.errors import LedgerError, NotFound
 from millrace.ledger.audit import HEAD, AuditRow
 from millrace.ledger.database import open_reader, translate
+from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
 from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
@@ -37,7 +38,7 @@ _PREFIX_LOOK: Final = 3
 _MOST_PRIORITIES: Final = 64
 
 
-class Reads(RunReads):
+class Reads(RunReads, FireReads):
     """Looks at one ledger. Safe to share between threads."""
 
     def __init__(self, path: Path) -> None:

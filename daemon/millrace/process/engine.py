@@ -28,12 +28,13 @@ from millrace.runner.leftovers import kill_leftovers
 from millrace.runner.policy import RunPolicy
 from millrace.runner.rulebook import RuleBook
 from millrace.runner.running import Running
+from millrace.triggers.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
     from millrace.config.settings import Settings
-    from millrace.events import Emit
+    from millrace.events import Emit, Event
 
 LOOK_S: Final = 0.05
 NOW_S: Final = 2.0  # for what was interrupted to be recorded, when the stop is in a hurry: processes need about one
@@ -56,7 +57,9 @@ class Engine:
     def __init__(self, site: Site, *, clock: Clock, emit: Emit) -> None:
         sys.setswitchinterval(SWITCH_S)
         self._clock = clock
-        self._emit = emit
+        self._outside = emit
+        self._heard: list[Emit] = []  # by parts of the engine
+        self._emit = emit = self._tell
         self._never = threading.Event()
         self._started = False
         settings, places = site.settings, site.places
@@ -109,13 +112,31 @@ class Engine:
             for name, queue in settings.queues.items()
         ]
         self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
+        self.scheduler = Scheduler(
+            self.registry,
+            settings,
+            submitter=self.submitter,
+            moves=self.moves,
+            reads=self.ledger.reads,
+            clock=clock,
+            emit=emit,
+            nudge=self.upkeep.nudge,
+        )
+        self._heard.append(self.scheduler.hear)
+        self.upkeep.also.append(self.scheduler.turn)
+
+    def _tell(self, event: Event) -> None:
+        self._outside(event)
+        for hear in self._heard:
+            hear(event)
 
     def start(self) -> None:
         """Begin to claim and run."""
         promote_what_fits(self.ledger, self._kit)
         for pool in self._pools:
             pool.start()
-        self.upkeep.start()  # last: it would take a pool that has not started for one that has died
+        self.upkeep.start()  # after them: it would take a pool that has not started for one that has died
+        self.scheduler.start()
         self._started = True
 
     def states(self) -> list[PoolState]:
@@ -133,15 +154,20 @@ class Engine:
         self.children.apply(idle_s=settings.defaults.child_idle, grace_s=settings.defaults.grace, memory=memory)
         for pool in self._pools:
             pool.apply(settings.queues[pool.intake.queue])
+        self.scheduler.apply(settings)
 
     def revive(self) -> None:
-        """Start a thread of upkeep again that has died: without it nothing due would ever be queued."""
-        for name in self.upkeep.revive():
+        """Start a thread again that has died: without upkeep nothing due is queued, without a clock nothing fires."""
+        for name in [*self.upkeep.revive(), *self.scheduler.revive()]:
             self._emit(PartRestarted(name, "its thread had ended"))
 
     def progressing(self) -> bool:
-        """Return whether upkeep makes its turns, or waits for a lock that another process holds."""
-        return self.ledger.writer.alive and (self.ledger.writer.locked or max(self.upkeep.ages().values()) < HUNG_S)
+        """Return whether all parts make their turns, or wait for a lock that another process holds."""
+        return self.ledger.writer.alive and (self.ledger.writer.locked or max(self.ages().values()) < HUNG_S)
+
+    def ages(self) -> dict[str, float]:
+        """Return how many seconds ago each thread that must not hang made its last turn."""
+        return {**self.upkeep.ages(), **self.scheduler.ages()}
 
     def drain(self, drain_s: float, hurry: threading.Event) -> int:
         """
@@ -149,6 +175,7 @@ class Engine:
 
         Returns: How many attempts were handed back.
         """
+        self.scheduler.stop()
         released = sum(pool.stop_claiming() for pool in self._pools)
         until = self._clock.monotonic() + drain_s
         while self.running.jobs() and self._clock.monotonic() < until and not hurry.is_set():

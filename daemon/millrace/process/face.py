@@ -44,7 +44,7 @@ class Face:
             reads=engine.ledger.reads,
             writer_alive=lambda: engine.ledger.writer.alive,
             pools=engine.states,
-            ages=engine.upkeep.ages,
+            ages=engine.ages,
             accepting=lambda: self._accepting,
             registry=engine.registry,
             settings=settings,

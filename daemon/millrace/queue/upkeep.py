@@ -42,6 +42,7 @@ class Upkeep:
         self._listener = listener
         self._stop = threading.Event()
         self._due_changed = threading.Event()
+        self.also: list[Callable[[], None]] = []  # what else takes a turn along with upkeep
         self._beat_at = 0.0
         self._tended_at = 0.0
         self._seen_version = 0
@@ -60,6 +61,10 @@ class Upkeep:
         self._due_changed.set()
         for thread in self._threads.values():
             thread.join(TURN_S * 5)
+
+    def nudge(self) -> None:
+        """Let upkeep take its next turn at once."""
+        self._due_changed.set()
 
     def revive(self) -> list[str]:
         """Start threads again that have ended though nobody stopped them; return their names."""
@@ -127,6 +132,8 @@ class Upkeep:
         left_s = TURN_S if due_at is None else (due_at - self._clock.now_ms()) / MS
         if left_s <= 0:
             self._kit.moves.promote_due(PROMOTE).wait()
+        for turn in self.also:
+            turn()
         now = self._clock.monotonic()
         if now - self._tended_at >= TURN_S:
             self._tended_at = now

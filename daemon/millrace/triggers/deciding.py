@@ -1,0 +1,77 @@
+"""From due times that have passed to one transaction: what each comes to, and what is submitted for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from millrace.errors import MillraceError
+from millrace.ledger.fire_rows import BACKFILL, Decision, NewFire
+from millrace.queue.fire import prepared
+from millrace.triggers.due import due, settled
+from millrace.triggers.timetable import order_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from millrace.ledger.fire_rows import Turn
+    from millrace.queue.submit import Submitter
+    from millrace.triggers.due import Fire
+    from millrace.triggers.schedule import Schedule
+
+TOLD: Final = 10  # of what will not run, so many due times have a row each: of 500 schedules after an outage too
+AT_ONCE: Final = 200  # what is submitted in one transaction: about 20 ms of the write lock
+
+
+def decide(
+    schedule: Schedule, last: int, now: int, turn: Turn, *, paused: bool, submitter: Submitter
+) -> Decision | None:
+    """
+    Return what becomes of the due times after `last` that have passed; None if there are none.
+
+    What would be more than one transaction is cut: the rest is decided by another call.
+
+    Args:
+        turn: What of the schedule runs, or waits for its turn.
+    """
+    found = due(schedule, last, now, paused=paused, rows=TOLD)
+    if not found:
+        return None
+    if schedule.overlap == "allow":
+        found = _cut(found)
+    fires = _settled(schedule, found, turn)
+    new = tuple(_new(schedule, fire, submitter) for fire in fires)
+    alone = schedule.overlap != "allow" and any(fire.work is not None for fire in new)
+    return Decision(schedule.key, schedule.name, schedule.client, last, found[-1].due_at, new, alone)
+
+
+def _cut(fires: Sequence[Fire]) -> list[Fire]:
+    """Return the first of them, up to as many to submit as one transaction takes."""
+    kept, count = [], 0
+    for fire in fires:
+        count += fire.runs
+        if count > AT_ONCE:
+            break
+        kept.append(fire)
+    return kept
+
+
+def _settled(schedule: Schedule, fires: Sequence[Fire], turn: Turn) -> list[Fire]:
+    """Return the fires after the overlap policy. What people had made up for is no reason to skip one: it waits."""
+    there = [*turn.runs, *([turn.next] if turn.next else [])]
+    if there and schedule.overlap == "skip" and all(row.how == BACKFILL for row in there):
+        return [replace(fire, after_previous=True) if fire.runs else fire for fire in fires]
+    return settled(schedule, fires, busy=bool(there))
+
+
+def _new(schedule: Schedule, fire: Fire, submitter: Submitter) -> NewFire:
+    new = NewFire(fire.due_at, fire.outcome, fire.why, fire.since or fire.due_at, fire.count)
+    if not fire.runs:
+        return new
+    new = new._replace(expected_by=schedule.expected_by(fire.due_at))
+    if fire.after_previous:
+        return new._replace(waits=True)
+    try:
+        return new._replace(work=prepared(submitter, order_of(schedule), fire.due_at))
+    except MillraceError as error:
+        return new._replace(outcome="missed", why=str(error))

@@ -6,7 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from millrace.ledger.accept import checksum
-from millrace.ledger.ids import new_id
+from millrace.ledger.ids import new_ids
 from millrace.ledger.states import FINAL, Status
 
 if TYPE_CHECKING:
@@ -66,8 +66,9 @@ def create(tx: Transaction, book: Book, node: Node, records: Sequence[str | None
         stage.task, stage.queue, book.client, status.value, book.priority, stage.max_attempts, book.run_id, stage.name,
         book.pipeline, book.correlation_id, tx.now_ms, tx.now_ms if status in FINAL else None,
     )  # fmt: skip
+    ids = iter(new_ids(tx.now_ms, len(records)))  # all at once: each call of `new_id` gives up the interpreter's lock
     for some in pieces(records):
-        values = [value for record in some for value in (new_id(tx.now_ms), record)]
+        values = [value for record in some for value in (next(ids), record)]
         tx.run(_insert(len(some)), (*shared, *values))
     lane = (stage.queue, book.client, stage.task)
     tx.count(lane, "accepted", len(records))

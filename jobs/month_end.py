@@ -1,6 +1,5 @@
 """
-The end of a month: its invoices and the customers before it, totals per customer and day beside the month before, as a
-CSV file for programs and a page for people.
+The end of a month: what each customer and each day brought, beside the month before, as a CSV file and a page.
 
     millrace run month-end                                              the sample
     millrace run month-end month=2011-11 path=/data/invoices.csv

@@ -92,14 +92,24 @@ def test_large_results_come_in_small_pieces(rig: Rig) -> None:
     """Five hundred results of eight megabytes each must not be in memory at once, in two processes."""
     held = claim(rig)
     keeper = Clerk(held, rig.kit)
-    keeper.answer("emit", emitted(60, size=clerk.PIECE_SIZE // 10))
+    keeper.answer("emit", emitted(50, size=10))
+    keeper.answer("emit", emitted(30, size=clerk.ANSWER // 3, begun=50))
+    keeper.answer("emit", emitted(50, size=10, begun=80))
     found: list[list[Any]] = []
-    pieces = []
+    sizes = []
     while piece := keeper.answer("results", {"stage": "item", "after": found[-1][0] if found else 0, "limit": 500}):
-        pieces.append(len(piece))
+        sizes.append(sum(len(text) for _, text in piece))
         found += piece
-    assert [number for number, _ in found] == [*range(1, 61)]
-    assert max(pieces) <= clerk.PIECE
+    assert [number for number, _ in found] == [*range(1, 131)]
+    assert max(sizes) <= clerk.ANSWER * 1.4
+
+
+def test_small_results_come_as_many_as_are_asked_for(rig: Rig) -> None:
+    """Each answer is a turn of two processes."""
+    keeper = Clerk(claim(rig), rig.kit)
+    keeper.answer("emit", emitted(120))
+    pieces = [keeper.answer("results", {"stage": "item", "after": after, "limit": 50}) for after in (0, 50, 100, 120)]
+    assert [len(piece) for piece in pieces] == [50, 50, 20, 0]
 
 
 def test_progress_is_noted_now_and_then_and_at_the_end(rig: Rig) -> None:

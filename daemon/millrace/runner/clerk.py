@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 ANSWERS: Final = frozenset({"emit.begin", "emit", "results.head", "results", "rules"})
 NOTE_S: Final = 2.0  # between two notes of an attempt's progress in the ledger
-PIECE: Final = 25  # results read at once: few, as each may be large
-PIECE_SIZE: Final = 2**20  # characters in one answer, about
+ANSWER: Final = 2**20  # characters of results in one answer, and one result more
+GUESS: Final = ANSWER // 8  # characters of a result, before one has been seen: each may have eight million
 _MOST_WHOLE: Final = 2**53  # what any JSON reader keeps exact
 
 
@@ -38,6 +38,7 @@ class Clerk:
         self._held = held
         self._kit = kit
         self._noted = -NOTE_S
+        self._width = GUESS
         self._progress: tuple[int, int | None] | None = None  # what was told and is not noted yet
         self._answers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "emit.begin": self._emit_begin,
@@ -90,14 +91,17 @@ class Clerk:
         """Return the next results; fewer than were asked for where they are large. An empty answer is the end."""
         stage, after, limit = _text(body, "stage"), _whole(body, "after"), _whole(body, "limit")
         found: list[list[Any]] = []
-        size = 0
-        while len(found) < limit and size < PIECE_SIZE:
-            piece = self._kit.reads.results(self._run(), stage, after, min(PIECE, limit - len(found)))
-            if not piece:
+        left = ANSWER
+        while len(found) < limit and left > 0:
+            count = min(limit - len(found), max(1, left // self._width))
+            piece = self._kit.reads.results(self._run(), stage, found[-1][0] if found else after, count)
+            for number, text in piece:
+                if left > 0:
+                    found.append([number, text])
+                    left -= len(text)
+            if len(piece) < count:
                 break
-            found += [[number, text] for number, text in piece]
-            size += sum(len(text) for _, text in piece)
-            after = piece[-1][0]
+            self._width = max(1, *(len(text) for _, text in piece))
         return found
 
     def _run(self) -> str:

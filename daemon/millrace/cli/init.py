@@ -37,7 +37,7 @@ def init(folder: Path) -> None:
     for step in (f"cd {folder}", "millrace serve", "millrace submit report month=2026-01    (in a second terminal)"):
         if step != "cd .":
             tell(f"  {step}")
-    tell("The settings are in config.toml, your tasks go into jobs/; see millrace --help.")
+    tell("The settings are in config.toml. Your jobs go into jobs/: millrace new writes one to begin with.")
 
 
 def _copy(files: Mapping[str, Path], folder: Path) -> None:

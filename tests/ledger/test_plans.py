@@ -271,6 +271,9 @@ def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
         lambda: reads.progress(run_id),
     ):
         run_plans(book, look)
+    for runs, index in ((reads.runs_to_cancel, "run_cancel"), (reads.runs_to_resume, "run_resume")):
+        (plan, *_) = plans(book, runs)
+        assert f"INDEX {index}" in plan, "looked at every second, whatever there is of runs"
     made = run_plans(book, lambda: reads.results(run_id, "call", 10, 5))
     assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made)
     (first, *_) = plans(book, lambda: reads.runs(RunFilter(after="f")))

@@ -171,17 +171,17 @@ def test_nothing_is_collected_between_two_parts_of_a_resume(works: Works) -> Non
 def test_a_resume_that_broke_off_is_gone_on_with_from_the_ledger(works: Works) -> None:
     """Whoever began it may have been killed: a run must not wait for him for ever."""
     run_id = dead_run(works, DIAMOND, 6)
-    assert works.reads.runs_to_resume() == []
+    assert works.reads.runs_to_resume() == {}
     assert works.moves.resume_run(run_id, actor="ann", limit=5, before=works.book.clock.ms).wait(LIMIT_S)[1] == 5
     works.book.clock.advance(5)
     works.die(works.claim("company", slots=1)[0])
     works.work_off()
     assert works.run(run_id).status == "running"
-    assert works.reads.runs_to_resume() == [run_id]
+    assert works.reads.runs_to_resume() == {run_id: 8}
     assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 5
     assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 2
     assert works.moves.resume_some(run_id, limit=5).wait(LIMIT_S) == 0
-    assert works.reads.runs_to_resume() == []
+    assert works.reads.runs_to_resume() == {}
     works.work_off()
     run = works.run(run_id)
     assert (run.status, run.edition, run.counts["company"]) == ("partial", 2, {"succeeded": 5, "dead": 1})
@@ -196,7 +196,7 @@ def test_a_resume_that_broke_off_gives_way_to_a_cancellation(works: Works) -> No
     run_id = dead_run(works, LINE, 5)
     works.moves.resume_run(run_id, actor="ann", limit=2).wait(LIMIT_S)
     assert works.moves.cancel_run(run_id, actor="bob").wait(LIMIT_S) == "cancelled"
-    assert works.reads.runs_to_resume() == []
+    assert works.reads.runs_to_resume() == {}
     assert works.moves.resume_some(run_id).wait(LIMIT_S) == 0
     assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("running", 5)
     works.work_off()

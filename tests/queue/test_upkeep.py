@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from millrace.clock import SYSTEM, SystemClock
 from millrace.events import PartRestarted
-from millrace.ledger.rows import DaemonRow, NewJob
+from millrace.ledger.rows import DaemonRow, Item, NewJob, NewRun
 from millrace.ledger.wake import poke
 from millrace.queue.upkeep import BEAT_S, TURN_S, promote_what_fits
 from tests.ledger.rig import OwnClock, hold
+from tests.ledger.runs_rig import LINE
 from tests.queue.rig import LIMIT_S, House
 
 if TYPE_CHECKING:
@@ -187,3 +188,18 @@ def test_parked_jobs_of_a_task_that_is_back_are_queued(house: House) -> None:
         ("gone", "unknown_task"): "waiting",
         ("add", "doubt"): "waiting",
     }
+
+
+def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, until: Until) -> None:
+    """Whoever began it may have been killed between two parts; until the last the run neither collects nor ends."""
+    moves, reads = house.ledger.moves, house.ledger.reads
+    run_id = moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    moves.emit(held, [Item("1")] * 1200, 1200, "c", 0).wait(LIMIT_S)
+    moves.succeed(held, "{}", duration_s=0.0).wait(LIMIT_S)
+    house.upkeep(house.pool())
+    moves.cancel_run(run_id, actor="ann", limit=10).wait(LIMIT_S)
+    until(lambda: reads.run(run_id).status == "cancelled")
+    assert moves.resume_run(run_id, actor="ann", limit=10).wait(LIMIT_S) == ("running", 10)
+    until(lambda: reads.run(run_id).counts["points"] == {"queued": 1200})
+    assert reads.runs_to_resume() == {}

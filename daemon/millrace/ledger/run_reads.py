@@ -198,10 +198,11 @@ class RunReads:
         sql = "SELECT id FROM run WHERE cancel_at IS NOT NULL LIMIT ?"
         return [row[0] for row in self._rows(sql, (limit,))]
 
-    def runs_to_resume(self, limit: int = 100) -> list[str]:
-        """Return runs of which somebody has put back only a part. Served by run_resume."""
-        sql = "SELECT id FROM run WHERE resume_at IS NOT NULL LIMIT ?"
-        return [row[0] for row in self._rows(sql, (limit,))]
+    def runs_to_resume(self, limit: int = 100) -> dict[str, int]:
+        """Return runs of which somebody has put back only a part, and how many are undone. Served by run_resume."""
+        sql = """SELECT id, (SELECT sum(dead + cancelled) FROM run_count WHERE run_id = run.id)
+          FROM run WHERE resume_at IS NOT NULL LIMIT ?"""
+        return dict(self._rows(sql, (limit,)))
 
     def progress(self, job_id: str) -> ProgressRow | None:
         """Return how far a job says it is; None if it has not said."""

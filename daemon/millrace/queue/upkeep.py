@@ -46,6 +46,7 @@ class Upkeep:
         self._beat_at = 0.0
         self._tended_at = 0.0
         self._seen_version = 0
+        self._resumes: dict[str, int] = {}  # runs that were being resumed in the last turn, and how far that was
         self.turns = {"upkeep": self._clock.monotonic(), "wake": self._clock.monotonic()}
         self._threads = {name: self._thread(name) for name in self.turns}
         ledger.on_change.append(self._changed)
@@ -158,10 +159,15 @@ class Upkeep:
         """Cancel more jobs of runs whose end was asked for, and put back more where that was; for a turn at most."""
         until = self._clock.monotonic() + TURN_S
         reads, moves = self._ledger.reads, self._kit.moves
-        for runs, some in ((reads.runs_to_cancel, moves.cancel_some), (reads.runs_to_resume, moves.resume_some)):
-            for run_id in runs():
-                while some(run_id).wait() and self._clock.monotonic() < until:
-                    pass
+        for run_id in reads.runs_to_cancel():
+            while moves.cancel_some(run_id).wait() and self._clock.monotonic() < until:
+                pass
+        for run_id, undone in reads.runs_to_resume().items():
+            if self._resumes.get(run_id) != undone:
+                continue  # whoever resumes it is at it, and will say how many he put back
+            while moves.resume_some(run_id).wait() and self._clock.monotonic() < until:
+                pass
+        self._resumes = reads.runs_to_resume()
 
 
 def promote_what_fits(ledger: Ledger, kit: Kit) -> int:

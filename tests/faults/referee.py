@@ -14,6 +14,7 @@ import apsw
 from tests.process.scratch import until
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from tests.process.scratch import Scratch
@@ -60,12 +61,12 @@ class Referee:
         path = self.site.root / "effects.log"
         return path.stat().st_size if path.exists() else 0
 
-    def rows(self, sql: str) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Ask the ledger."""
         connection = apsw.Connection(str(self.site.ledger), flags=apsw.SQLITE_OPEN_READONLY)
         try:
             connection.set_busy_timeout(10_000)
-            return connection.execute(sql).fetchall()
+            return connection.execute(sql, values).fetchall()
         finally:
             connection.close()
 

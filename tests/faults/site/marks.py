@@ -8,9 +8,14 @@ import signal
 import struct
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from millrace import context, task
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EFFECTS = "effects.log"
 LOCKS = "alone.lock"
@@ -25,8 +30,9 @@ def note(kind: str) -> None:
     os.close(file)
 
 
-def work(n: int, ms: float) -> None:
-    """Work a while, alone: the kernel holds byte `n` of a file for us until we end, however we end."""
+@contextmanager
+def alone(n: int) -> Iterator[None]:
+    """Leave marks around what is done, alone: the kernel holds byte `n` of a file for us until we end, anyhow."""
     file = os.open(LOCKS, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         try:
@@ -34,10 +40,16 @@ def work(n: int, ms: float) -> None:
         except BlockingIOError:
             note("overlap")
         note("start")
-        threading.Event().wait(ms / 1000)
+        yield
         note("end")
     finally:
         os.close(file)
+
+
+def work(n: int, ms: float) -> None:
+    """Work a while."""
+    with alone(n):
+        threading.Event().wait(ms / 1000)
 
 
 @task(timeout="60s", backoff="1ms..20ms")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import LostClaim
-from millrace.ledger import flow
+from millrace.ledger import effects, flow
 from millrace.ledger.accept import checksum
 from millrace.ledger.history import dump
 from millrace.ledger.states import FINAL, MOVES, Status
@@ -140,7 +140,9 @@ def _count(tx: Transaction, held: Claim, to: Status) -> None:
 
 
 def _follow(tx: Transaction, held: Claim, end: End, to: Status) -> None:
-    """Do what the end of a stage's job makes possible."""
+    """Do what the end of a stage's job makes possible, and what a job that waits has missed meanwhile."""
+    if end.reason == "doubt":
+        effects.parked(tx, held.job_id)
     if held.run_id is None or held.stage is None:
         return
     if to in FINAL:

@@ -390,6 +390,52 @@ Fire.add_index(
 )
 
 
+class Effect(_Table):
+    """Something that a job does to the outside world. See `effects`."""
+
+    client = TextField()
+    key = TextField()
+    status = TextField()
+    call = TextField(null=True)
+    result = TextField(null=True)
+    error = TextField(null=True)
+    job_id = TextField()  # whose attempt wrote the intent, or took over what was in doubt
+    attempt = IntegerField()
+    at = IntegerField()
+    ended_at = IntegerField(null=True)
+    doubt_at = IntegerField(null=True)
+    told_at = IntegerField(null=True)  # since when it waits for a person
+    settled_by = TextField(null=True)
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("client", "key")
+        constraints = (
+            Check("status IN ('begun', 'doubt', 'done', 'not_done')"),
+            Check("status <> 'done' OR result IS NOT NULL OR error IS NOT NULL"),
+        )
+
+
+Effect.add_index(Effect.index(Effect.told_at, where=SQL("status IN ('begun', 'doubt')"), name="effect_open"))
+Effect.add_index(Effect.index(Effect.job_id, name="effect_job"))
+Effect.add_index(Effect.index(Effect.at, name="effect_at"))
+
+
+class EffectWait(_Table):
+    """A job that goes on when an effect is settled."""
+
+    job_id = TextField()
+    client = TextField()
+    key = TextField()
+
+    class Meta:
+        without_rowid = True
+        primary_key = CompositeKey("job_id", "client", "key")
+
+
+EffectWait.add_index(EffectWait.index(EffectWait.client, EffectWait.key, name="effect_wait_key"))
+
+
 class Meta(_Table):
     """Facts about the ledger itself: its id, the id of the newest row of a kind."""
 
@@ -398,5 +444,5 @@ class Meta(_Table):
 
 
 # What version 2 added.
-IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit, Schedule, Fire)
+IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit, Schedule, Fire, Effect, EffectWait)
 TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *IN_2)

@@ -6,6 +6,7 @@ for runs in `runs`, `emit` and `flow`, for schedules in `fires`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from millrace.ledger import (
@@ -13,6 +14,7 @@ from millrace.ledger import (
     audit,
     claim,
     control,
+    effects,
     emit,
     finish,
     fires,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from millrace.ledger.accept import Accepted
+    from millrace.ledger.effect_rows import EffectEnd, Intent
     from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.rows import (
         ChildRow,
@@ -269,6 +272,26 @@ class Moves:
     def step_put(self, held: Claim, name: str, result: str) -> Ticket[None]:
         """Keep a checkpoint, fenced by the attempt."""
         return self._writer.submit(lambda tx: steps.step_put(tx, held, name, result))
+
+    def effect_begin(self, held: Claim, wanted: Intent) -> Ticket[dict[str, Any]]:
+        """Write the intent to touch the outside world; the ticket carries what is to be done: see `effects.begin`."""
+        return self._writer.submit(lambda tx: effects.begin(tx, held, wanted))
+
+    def effect_end(self, held: Claim, ended: EffectEnd) -> Ticket[None]:
+        """Write how a call to the outside world ended; see `effects.end`."""
+        return self._writer.submit(lambda tx: effects.end(tx, held, ended))
+
+    def effect_settle(
+        self, client: str, key: str, *, actor: str, done: bool, result: str | None = None
+    ) -> Ticket[str]:
+        """Say what became of an effect in doubt; see `effects.settle`."""
+        facts = {"client": client, "done": done}
+        unit = partial(effects.settle, client=client, key=key, actor=actor, done=done, result=result)
+        return self._act(actor, "effect.settle", key, unit, facts)
+
+    def effects_to_tell(self) -> Ticket[list[tuple[str, str, str]]]:
+        """Note which effects wait for a person from now on; the ticket carries their clients, keys and jobs."""
+        return self._writer.submit(effects.tell)
 
     def sign_in(self, row: DaemonRow) -> Ticket[None]:
         """Put this daemon on record."""

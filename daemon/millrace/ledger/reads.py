@@ -14,6 +14,7 @@ import apsw
 from millrace.errors import LedgerError, NotFound
 from millrace.ledger.audit import HEAD, AuditRow
 from millrace.ledger.database import open_reader, translate
+from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
 from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
@@ -38,7 +39,7 @@ _PREFIX_LOOK: Final = 3
 _MOST_PRIORITIES: Final = 64
 
 
-class Reads(RunReads, FireReads):
+class Reads(RunReads, FireReads, EffectReads):
     """Looks at one ledger. Safe to share between threads."""
 
     def __init__(self, path: Path) -> None:

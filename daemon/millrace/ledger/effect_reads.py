@@ -1,0 +1,71 @@
+"""Looks at the effects journal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.errors import NotFound
+from millrace.ledger.effect_rows import EffectCounts, EffectRow
+from millrace.ledger.rows import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NOBODY: Final = """NOT EXISTS (SELECT 1 FROM job WHERE id = effect.job_id
+  AND (status IN ('queued', 'running') OR (status = 'waiting' AND reason <> 'doubt')))"""  # will see to it
+_OPEN: Final = "status IN ('begun', 'doubt')"
+_RUNS: Final = """EXISTS (SELECT 1 FROM job
+  WHERE job.id = effect.job_id AND job.attempt = effect.attempt AND job.status = 'running')"""
+_IN_DOUBT: Final = f"{_OPEN} AND (status = 'doubt' OR NOT {_RUNS})"
+_EFFECT: Final = f"""SELECT client, key, CASE WHEN {_IN_DOUBT} THEN 'doubt' ELSE status END, call, result, error,
+  job_id, attempt, at, ended_at, doubt_at, told_at, settled_by FROM effect"""  # noqa: S608 - our own text
+
+
+class EffectReads:
+    """The looks of `Reads` that concern effects."""
+
+    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        raise NotImplementedError
+
+    def effect(self, client: str, key: str) -> EffectRow:
+        """Return an effect. Raises NotFound."""
+        found = self._rows(f"{_EFFECT} WHERE client = ? AND key = ?", (client, key))
+        if not found:
+            raise NotFound(f'client {client} has no effect "{key}"')
+        return _row(found[0])
+
+    def effects(self, *, client: str | None = None, doubt: bool = False, limit: int = 50) -> list[EffectRow]:
+        """
+        Return effects, newest first.
+
+        Args:
+            client: Whose; None for all.
+            doubt: Only those in doubt.
+            limit: How many at most, ≥ 1.
+        """
+        conditions = [*(["client = ?"] if client is not None else []), *([_IN_DOUBT] if doubt else [])]
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        values = (*([client] if client is not None else []), limit)
+        return [_row(row) for row in self._rows(f"{_EFFECT}{where} ORDER BY at DESC, key LIMIT ?", values)]
+
+    def effects_of(self, job_id: str, limit: int = 100) -> list[EffectRow]:
+        """Return the effects that a job has begun, or has taken over, oldest first. Served by effect_job."""
+        return [
+            _row(row) for row in self._rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
+        ]
+
+    def effect_counts(self) -> EffectCounts:
+        """Return how many effects are in doubt. Served by effect_open."""
+        sql = f"SELECT count(*), count(told_at) FROM effect WHERE {_IN_DOUBT}"  # noqa: S608 - our own text
+        return EffectCounts(*self._rows(sql)[0])
+
+    def doubts_to_tell(self) -> bool:
+        """Whether an effect came to wait for a person that nobody was told of. Served by effect_open."""
+        sql = f"SELECT 1 FROM effect WHERE told_at IS NULL AND {_OPEN} AND {NOBODY} LIMIT 1"  # noqa: S608
+        return bool(self._rows(sql))
+
+
+def _row(row: tuple[Any, ...]) -> EffectRow:
+    client, key, status, call, result, error, *rest = row
+    return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)

@@ -46,6 +46,15 @@ def test_a_fresh_folder_is_well_too(site: Site, call: Call) -> None:
     assert not site.state.exists()
 
 
+def test_pipelines_count_as_what_can_be_run(parcels: Site, call: Call) -> None:
+    """A site that has nothing else is no empty one."""
+    assert examined(call)["jobs"]["text"] == "2 tasks and 1 pipeline can be run"
+    (parcels.root / "cli_jobs" / "sums.py").unlink()
+    assert examined(call)["jobs"]["text"] == "1 pipeline can be run"
+    (parcels.root / "cli_jobs" / "parcels.py").unlink()
+    assert examined(call)["jobs"]["level"] == "warn"
+
+
 def test_broken_jobs_and_settings_are_named_with_their_lines(site: Site, call: Call) -> None:
     """The line to go to."""
     (site.root / "cli_jobs" / "broken.py").write_text("x = 1\ndef task(:\n")

@@ -68,11 +68,13 @@ def check_jobs(session: Session) -> Iterator[Check]:
     registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems:
         yield Check("jobs", "fail", str(problem), "correct the file and restart the daemon")
-    if registry.tasks:
-        yield Check("jobs", "ok", f"{plural(len(registry.tasks), 'task')} can be run")
+    kinds = {"task": registry.tasks, "pipeline": registry.pipelines}
+    words = " and ".join(plural(len(found), kind) for kind, found in kinds.items() if found)
+    if words:
+        yield Check("jobs", "ok", f"{words} can be run")
     elif not registry.problems:
         folder = site.places.root / site.places.jobs
-        yield Check("jobs", "warn", f"no tasks in {folder}", "write a function under @task there")
+        yield Check("jobs", "warn", f"no tasks in {folder}", "write one: millrace new NAME --kind report")
 
 
 def check_state(places: Places) -> Iterator[Check]:

@@ -68,8 +68,8 @@ def check_jobs(session: Session) -> Iterator[Check]:
     registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems:
         yield Check("jobs", "fail", str(problem), "correct the file and restart the daemon")
-    kinds = {"task": registry.tasks, "pipeline": registry.pipelines}
-    words = " and ".join(plural(len(found), kind) for kind, found in kinds.items() if found)
+    counts = {"task": len(registry.tasks), "pipeline": len(registry.pipelines)}
+    words = " and ".join(plural(count, kind) for kind, count in counts.items() if count)
     if words:
         yield Check("jobs", "ok", f"{words} can be run")
     elif not registry.problems:

@@ -23,6 +23,7 @@ what is wrong, where, and what to do.
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
     │   └── LedgerForeign    exit 78           not a ledger, or one of another version
+    ├── BackupBroken         exit 1            a backup could not be made, or is not whole
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
     ├── RulesError                             a decision table is not there, or asks for what it was not told
     ├── LostClaim                              another attempt owns the job; the late result is dropped
@@ -239,6 +240,12 @@ class LedgerForeign(LedgerError):
 
     exit_code = 78
     type = "ledger-foreign"
+
+
+class BackupBroken(MillraceError):
+    """A backup could not be made, or one that was made is not whole; the ledger is as it was."""
+
+    type = "backup"
 
 
 class ResultNotJSON(MillraceError):

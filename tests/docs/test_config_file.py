@@ -36,4 +36,4 @@ def test_the_file_speaks_of_nothing_that_is_still_to_come() -> None:
     """A newcomer who reads of webhooks looks for them."""
     sections = set(re.findall(r"(?m)^(?:# )?\[\[?([a-z]+)", TEXT))
     assert sections == set(Settings.model_fields)
-    assert not re.search(r"webhook|alert|backup|secret|dashboard", TEXT)
+    assert not re.search(r"webhook|alert|dashboard", TEXT)

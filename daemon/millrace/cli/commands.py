@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, Entry]] = {
     "doctor": Entry("doctor", "doctor", "Examine the site and say how to repair what is wrong."),
     "config": Entry("config", "config", "The settings: check, show."),
     "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
+    "backup": Entry("backup", "backup", "Back the site up into FILE, while it works."),
+    "restore": Entry("backup", "restore", "Put the backup FILE back."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
     "tokens": Entry("tokens", "tokens", "Who may use the HTTP interface: create, list, revoke."),
     "audit": Entry("audit", "audit", "Who did what: list, verify."),

@@ -20,6 +20,7 @@ _DURATIONS: Final = frozenset(
     {(section, key) for section in ("defaults",) for key in ("timeout", "grace", "drain", "child_idle")}
     | {("queues", "max_wait")}
     | {("schedules", key) for key in ("every", "catch_up_window", "jitter")}
+    | {("backup", "every"), ("backup", "test_every")}
 )
 _RANGES: Final = frozenset({("defaults", "backoff")})
 _DEEPEST: Final = 3  # section, name, key

@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from millrace.ledger.transaction import Transaction
 
 PREFIX: Final = "note."
+# Names of notes, for those who write and those who read them: JSON text, what they hold stands in `process.backup`.
+BACKUP: Final = "backup"  # the last good backup
+BACKUP_FAILED: Final = "backup_failed"  # the last that failed
+RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 
 _PUT: Final = """  -- keep the newest note of a name
 INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"""

@@ -6,9 +6,11 @@ Is the daemon well? One small check per concern, each with its figures, and in w
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import MS, format_duration
+from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST
 from millrace.observe.storage import storage_of
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 SLOW_S: Final = 10.0  # a part that made no progress for so long is looked at
 HUNG_S: Final = 30.0  # and for so long is taken for hung
+LATE_BACKUPS: Final = 2  # a backup older than so many of its intervals is too old
 MANY_STUCK: Final = 3  # more stuck threads than these, and the daemon is not fit for work
 _WORST: Final = ("pass", "warn", "fail")
 
@@ -47,7 +50,13 @@ class Health:
             "pools": self._pools,
         }
         self._vital = vital
-        self._all = {**vital, "conservation": self._conservation, "queues": self._queues, "jobs": self._jobs}
+        self._all = {
+            **vital,
+            "conservation": self._conservation,
+            "queues": self._queues,
+            "jobs": self._jobs,
+            "backup": self._backup,
+        }
 
     def report(self) -> dict[str, Any]:
         """Return the status, which is that of the worst check, and `checks` with their figures and reasons."""
@@ -156,6 +165,32 @@ class Health:
                 "warn", figures, f"{len(problems)} of the site's tasks or job files did not load: {problems[0]}"
             )
         return Verdict("pass", figures)
+
+    def _backup(self) -> Verdict:
+        every_s = self._facts.settings.backup.every
+        good, failed, tested = (self._noted(name) for name in (BACKUP, BACKUP_FAILED, RESTORE_TEST))
+        age_s = None if good is None else round((self._facts.clock.now_ms() - good["at"]) / MS)
+        figures = {
+            "every_s": every_s,
+            "age_s": age_s,
+            "file": good and good["file"],
+            "bytes": good and good["bytes"],
+            "tested": None if tested is None else not tested["problems"],
+        }
+        if every_s is None:
+            return Verdict("pass", figures)
+        if tested is not None and tested["problems"]:
+            return Verdict("warn", figures, f"a backup could not be relied on: {tested['problems'][0]}")
+        if failed is not None and (good is None or failed["at"] > good["at"]):
+            return Verdict("warn", figures, f"the last backup failed: {failed['reason']}")
+        if age_s is not None and age_s > LATE_BACKUPS * every_s:
+            return Verdict("warn", figures, f"the last good backup is {format_duration(age_s)} old")
+        return Verdict("pass", figures)
+
+    def _noted(self, name: str) -> dict[str, Any] | None:
+        text = self._facts.reads.note(name)
+        found: dict[str, Any] | None = json.loads(text) if text else None
+        return found
 
 
 def _guarded(check: Callable[[], Verdict]) -> Verdict:

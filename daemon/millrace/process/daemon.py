@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from millrace import __version__
 from millrace.clock import format_duration
 from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping, StateDumped
+from millrace.process.care import Care
 from millrace.process.engine import Engine
 from millrace.process.face import Face
 from millrace.process.lock import take_lock
@@ -55,19 +56,21 @@ class Daemon:
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
         face = Face(self._site, engine, clock=self._clock, bus=self._bus)
+        care = Care(self._site, engine, clock=self._clock, emit=self._bus.emit)
         try:
             face.start()
             engine.start()
             face.accept()
+            care.start()
             took_s = round(self._clock.monotonic() - began, 3)
             self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
             self._manager.tell(READY=1, STATUS=self._status())
-            failed = self._serve(engine, self._reloader(engine, face))
+            failed = self._serve(engine, care, self._reloader(engine, face, care))
         finally:
-            self._wind_down(engine, face)
+            self._wind_down(engine, face, care)
         return int(failed)
 
-    def _serve(self, engine: Engine, reloader: Reloader) -> bool:
+    def _serve(self, engine: Engine, care: Care, reloader: Reloader) -> bool:
         """Do what is asked until the end; return whether it is a failure."""
         pause_s = min(LOOK_S, (self._manager.watchdog_s or LOOK_S * 3) / 3)
         while not self._signals.stop:
@@ -79,6 +82,7 @@ class Daemon:
                 return True
             self._answer(engine, reloader)
             engine.revive()
+            care.revive()
             if engine.progressing():
                 self._manager.tell(WATCHDOG=1)
         return False
@@ -93,13 +97,14 @@ class Daemon:
             reloader.reload("HUP")
         reloader.watch()
 
-    def _reloader(self, engine: Engine, face: Face) -> Reloader:
+    def _reloader(self, engine: Engine, face: Face, care: Care) -> Reloader:
         def apply(settings: Settings) -> None:
             # systemd 252 has no notify-reload: it learns of a reload by these two alone, whoever asked for it.
             self._manager.tell(RELOADING=1, MONOTONIC_USEC=round(self._clock.monotonic() * 1_000_000))
             self._settings = settings
             engine.apply(settings)
             face.apply(settings)
+            care.apply(settings)
             self._manager.tell(READY=1, STATUS=self._status())
 
         return Reloader(
@@ -126,7 +131,7 @@ class Daemon:
         threads = [thread.name for thread in threading.enumerate()]
         return StateDumped(*(", ".join(words) for words in (pools, running, turns, threads)))
 
-    def _wind_down(self, engine: Engine, face: Face) -> None:
+    def _wind_down(self, engine: Engine, face: Face, care: Care) -> None:
         defaults, hurry = self._settings.defaults, self._signals.hurry
         bound_s = defaults.drain + defaults.grace + STOP_MARGIN_S
         self._manager.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round(bound_s * 1_000_000))
@@ -136,5 +141,6 @@ class Daemon:
         face.refuse()
         released = engine.drain(defaults.drain, hurry)
         face.stop()
+        care.stop()
         engine.stop(defaults.grace + STOP_MARGIN_S, hurry)
         self._bus.emit(DaemonStopped(released))

@@ -1,0 +1,142 @@
+"""
+A copy of a ledger that is in use, as it stood at one moment, and a close look at such a copy.
+
+The copy is made by SQLite's own backup under one read transaction: writers go on meanwhile, and none of what they
+write gets into it. A plain copy of the file would miss what is still in the log, or tear a page.
+"""
+
+from __future__ import annotations
+
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import apsw
+
+from millrace.errors import LedgerError, LedgerForeign
+from millrace.ledger.audit import AuditRow, verify
+from millrace.ledger.database import BUSY_MS, open_reader, translate
+from millrace.ledger.migrations import VERSION
+from millrace.ledger.reads import Reads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+STEP_PAGES: Final = 2_000  # 8 MB, between two looks whether to stop
+MOST_FLAWS: Final = 20
+
+
+class Examined(NamedTuple):
+    """
+    What a copy holds, and whether it is whole.
+
+    Args:
+        ledger: The id that the ledger got when it was made.
+        version: Of its schema.
+        accepted: Jobs that it ever took.
+        counts: Its jobs by status, from the counters.
+        difference: Jobs that are not accounted for.
+        audit_rows: Rows of the audit log whose chain holds.
+        audit_head: What the ledger says of the newest of them; None if it never had one.
+        flaws: What is wrong with the file or the chain; empty if it is whole.
+    """
+
+    ledger: str
+    version: int
+    accepted: int
+    counts: dict[str, int]
+    difference: int
+    audit_rows: int
+    audit_head: str | None
+    flaws: tuple[str, ...]
+
+
+def snapshot(source: Path, target: Path, *, stop: Callable[[], bool] = lambda: False) -> None:
+    """
+    Copy a ledger, which may be in use, into a new file of its own, without a log beside it.
+
+    Args:
+        target: Must not be there yet. It is left behind when something goes wrong, and is not synced to the disk.
+        stop: Asked every few megabytes; True ends the copy.
+    Raises: NotFound, LedgerForeign; LedgerFull; LedgerError, also after a stop.
+    """
+    try:
+        with closing(open_reader(source)) as reader, closing(apsw.Connection(str(target))) as copy:
+            reader.execute("BEGIN")
+            reader.execute("SELECT 1 FROM meta").fetchall()  # the moment that is copied; else each step has its own
+            # The file counts for nothing until it is renamed: nothing is gained by syncing it on the way.
+            copy.execute("PRAGMA synchronous = off")
+            with copy.backup("main", reader, "main") as backup:
+                while not backup.done:
+                    if stop():
+                        raise LedgerError("the copy of the ledger was stopped")
+                    backup.step(STEP_PAGES)
+            copy.execute("PRAGMA journal_mode = delete")  # one file: it is packed, and its log would stay behind
+    except apsw.Error as error:
+        raise translate(error) from error
+
+
+def size_of(source: Path) -> int:
+    """
+    Return how many bytes a copy of a ledger would have.
+
+    Raises: NotFound, LedgerForeign, LedgerError.
+    """
+    try:
+        with closing(open_reader(source)) as reader:
+            sizes = [int(reader.pragma(name)) for name in ("page_count", "page_size")]
+    except apsw.Error as error:
+        raise translate(error) from error
+    return sizes[0] * sizes[1]
+
+
+def fold(ledger: Path) -> None:
+    """
+    Move the log of a ledger that nobody has open into its file, so that the file is all there is of it.
+
+    Raises: LedgerError if it is damaged, or somebody has it open.
+    """
+    try:
+        with closing(apsw.Connection(str(ledger), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+            connection.set_busy_timeout(BUSY_MS)
+            connection.execute("PRAGMA journal_mode = delete")
+    except apsw.Error as error:
+        raise translate(error) from error
+
+
+def examine(copy: Path) -> Examined:
+    """
+    Look at all of a copy: its pages, its identity, its balance and its audit log.
+
+    Raises: LedgerForeign if it is no ledger, or one of a newer Millrace; LedgerError if it cannot be read.
+    """
+    reads = Reads(copy)
+    try:
+        connection = reads.connection()
+        version = int(connection.pragma("user_version"))  # type: ignore[call-overload]
+        if version > VERSION:
+            msg = f"it was written by a newer Millrace (ledger version {version}; this one knows {VERSION})"
+            raise LedgerForeign(msg)
+        found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_FLAWS})")]
+        if found != ["ok"]:
+            return Examined("", version, 0, {}, 0, 0, None, tuple(found))
+        return _contents(reads, connection, version)
+    except apsw.Error as error:
+        raise translate(error) from error
+    finally:
+        reads.close()
+
+
+def _contents(reads: Reads, connection: apsw.Connection, version: int) -> Examined:
+    balance = reads.balance(count_rows=True)
+    head, rows = None, 0
+    flaws: tuple[str, ...] = ()
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit'").fetchall():  # version 1 had none
+        head = reads.audit_head()
+        all_rows = connection.execute("SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id")
+        chain = verify((AuditRow(*row) for row in all_rows), head)
+        rows = chain.rows
+        flaws = () if chain.broken_at is None else (f"audit log: {chain.why}",)
+    return Examined(
+        reads.ledger_id(), version, balance.accepted, reads.status_counts(), balance.difference, rows, head, flaws
+    )

@@ -1,0 +1,1 @@
+"""Backups of a site: made while it works, kept for a while, rehearsed, and put back."""

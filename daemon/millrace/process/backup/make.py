@@ -1,0 +1,148 @@
+"""
+Makes a backup of a site that works: the ledger as it stood at one moment, config.toml and the job files.
+
+What is secret is not in it: neither `admin.token` nor credentials, and of tokens the ledger has only the SHA-256 of
+256 random bits, from which nobody gets a token back. Names in jobs/ that begin with a dot, and links, are left out.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from millrace import __version__
+from millrace.clock import MS, rfc3339
+from millrace.config.sizes import format_size
+from millrace.errors import BackupBroken, LedgerFull
+from millrace.ledger.snapshot import examine, size_of, snapshot
+from millrace.process.backup.archive import CONFIG, JOBS, LEDGER, pack, unpack
+from millrace.process.backup.scratch import scratch, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.config.find import Places
+
+SUFFIX: Final = ".tar.gz"
+_NAME: Final = re.compile(r"millrace-\d{8}T\d{6}Z(?:-\d+)?\.tar\.gz")
+# The copy and the archive of it lie beside each other for a while; and work must not run out of room for a backup.
+_ROOM: Final = 2.0
+_SPARE: Final = 50_000_000
+
+
+class Backup(NamedTuple):
+    """A backup that was made and looked at: where, how large, of how many jobs, and how many are unaccounted for."""
+
+    file: Path
+    size: int
+    accepted: int
+    difference: int
+    took_s: float
+
+
+def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool] = lambda: False) -> Backup:
+    """
+    Back a site up into a file, which appears under its name once it is whole, checked, and on the disk.
+
+    A ledger whose balance does not hold is backed up all the same: it is the one there is. The difference is told.
+
+    Args:
+        target: Must not be there yet; its folder is made if need be.
+        stop: Asked every few megabytes; True ends it.
+    Raises: BackupBroken if the ledger or what was written is damaged, or `target` is there; NotFound if there is no
+        ledger; LedgerFull if there is too little room; LedgerError.
+    """
+    began = clock.monotonic()
+    if target.exists():
+        raise BackupBroken(f"{target} is there already: nothing was written. Choose another name")
+    try:
+        with scratch(target.parent, clock.now_ms()) as folder:
+            _check_room(places.ledger, folder)
+            copy, packed = folder / LEDGER, folder / "packed"
+            at = clock.now_ms()
+            snapshot(places.ledger, copy, stop=stop)
+            found = examine(copy)
+            if found.flaws:
+                raise BackupBroken(f"the ledger is damaged ({found.flaws[0]}): see `millrace doctor`")
+            members, left_out = _members(places, copy)
+            ledger = {**found._asdict(), "flaws": None}
+            pack(packed, members, _facts(at, ledger, left_out))
+            unpack(packed, None)
+            size = packed.stat().st_size
+            settle(packed, target)
+    except OSError as error:
+        raise BackupBroken(f"the backup could not be written: {error}") from error
+    return Backup(target, size, found.accepted, found.difference, round(clock.monotonic() - began, 3))
+
+
+def name_for(folder: Path, now_ms: int) -> Path:
+    """Return the name of a backup that begins now; names sort by time."""
+    stamp = datetime.fromtimestamp(now_ms // MS, UTC).strftime("%Y%m%dT%H%M%SZ")
+    first = folder / f"millrace-{stamp}{SUFFIX}"
+    number, path = 1, first
+    while path.exists():
+        number += 1
+        path = folder / f"millrace-{stamp}-{number}{SUFFIX}"
+    return path
+
+
+def kept(folder: Path) -> list[Path]:
+    """Return the backups in a folder that carry our own kind of name, newest first."""
+    if not folder.is_dir():
+        return []
+    return sorted((path for path in folder.iterdir() if _NAME.fullmatch(path.name)), key=_age, reverse=True)
+
+
+def _age(path: Path) -> tuple[str, int]:
+    stamp, _, number = path.name.removeprefix("millrace-").removesuffix(SUFFIX).partition("-")
+    return stamp, int(number or 1)
+
+
+def prune(folder: Path, keep: int) -> list[Path]:
+    """Remove the oldest backups beyond `keep`; return them. Files with other names are left alone."""
+    old = kept(folder)[keep:]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return old
+
+
+def _facts(at: int, ledger: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
+    del ledger["flaws"]
+    return {"made_at": rfc3339(at), "made_by": __version__, "ledger": ledger, "left_out": left_out}
+
+
+def _check_room(ledger: Path, folder: Path) -> None:
+    needed = round(size_of(ledger) * _ROOM) + _SPARE
+    disk = os.statvfs(folder)
+    free = disk.f_bavail * disk.f_frsize
+    if free < needed:
+        msg = f"a backup needs {format_size(needed)} for a while, and {folder.parent} has {format_size(free)}"
+        raise LedgerFull(msg)
+
+
+def _members(places: Places, copy: Path) -> tuple[dict[str, Path], list[str]]:
+    members = {LEDGER: copy}
+    if places.config is not None:
+        members[CONFIG] = places.config
+    left_out: list[str] = []
+    jobs = places.root / places.jobs
+    for path in _files(jobs):
+        name = f"{JOBS}/{path.relative_to(jobs).as_posix()}"
+        if path.is_symlink() or not path.is_file() or _hidden(path.relative_to(jobs)):
+            left_out.append(name)
+        else:
+            members[name] = path
+    return members, left_out
+
+
+def _files(jobs: Path) -> Iterator[Path]:
+    found = sorted(jobs.rglob("*")) if jobs.is_dir() else []
+    return (path for path in found if "__pycache__" not in path.parts and (path.is_symlink() or not path.is_dir()))
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,170 @@
+"""Puts a backup back, or rehearses it: unpacks it somewhere else and looks at everything that it holds."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
+from millrace.ledger.ids import new_id
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.snapshot import Examined, examine, fold
+from millrace.process.backup.archive import CONFIG, JOBS, LEDGER, unpack
+from millrace.process.backup.scratch import scratch, sync_folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.config.find import Places
+
+_LOGS: Final = ("-wal", "-shm", "-journal")
+
+
+class Rehearsed(NamedTuple):
+    """
+    What a backup came to when it was unpacked.
+
+    Args:
+        file: The backup.
+        made_at: RFC 3339; empty if that could not be read.
+        found: What its ledger holds; None if it could not be looked at.
+        files: How many other files it has.
+        problems: Why it should not be relied on; empty if it is whole.
+    """
+
+    file: Path
+    made_at: str
+    found: Examined | None
+    files: int
+    problems: tuple[str, ...]
+    took_s: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as `restore --check` gives it."""
+        found = self.found
+        return {
+            "file": str(self.file),
+            "whole": not self.problems,
+            "made_at": self.made_at or None,
+            "ledger": None if found is None else {**found._asdict(), "flaws": list(found.flaws)},
+            "files": self.files,
+            "problems": list(self.problems),
+            "took_s": self.took_s,
+        }
+
+
+class Restored(NamedTuple):
+    """What a restore did: the backup's ledger, where the one before is now, files written, files that differ."""
+
+    found: Examined
+    before: Path | None
+    written: tuple[Path, ...]
+    differ: tuple[Path, ...]
+
+
+def rehearse(archive: Path, parent: Path, *, clock: Clock) -> Rehearsed:
+    """
+    Unpack a backup into a scratch folder, look at all of it, bring its ledger up to date, and remove it again.
+
+    Args:
+        parent: Where the scratch folder is made; needs room for the ledger.
+    Raises: LedgerError or BackupBroken only if there is no room to look.
+    """
+    began = clock.monotonic()
+    made_at, files, found = "", 0, None
+    problems: tuple[str, ...] = ()
+    try:
+        with scratch(parent, clock.now_ms()) as folder:
+            manifest = unpack(archive, folder)
+            made_at, files = str(manifest.get("made_at", "")), len(manifest["files"]) - 1
+            found, problems = _looked_at(folder / LEDGER, clock)
+    except OSError as error:
+        raise BackupBroken(f"no rehearsal in {parent}: {error}") from error
+    except MillraceError as error:
+        problems = (str(error),)
+    return Rehearsed(archive, made_at, found, files, problems, round(clock.monotonic() - began, 3))
+
+
+def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
+    """
+    Put a backup's ledger in the place of the site's, and config.toml and job files where there are none.
+
+    The caller holds the daemon's lock. The ledger that is there is kept beside it. A kill at any point leaves the old
+    ledger or the new one.
+
+    Raises: BackupBroken if the backup is not whole, LedgerError if the ledger that is there is in use.
+    """
+    try:
+        with scratch(places.ledger.parent, clock.now_ms()) as folder:
+            unpack(archive, folder)
+            found, problems = _looked_at(folder / LEDGER, clock)
+            if found.flaws:
+                raise BackupBroken(f"{archive}: {'; '.join(problems)}")
+            before = _swap(folder / LEDGER, places.ledger, clock.now_ms())
+            return Restored(found, before, *_site_files(folder, places))
+    except OSError as error:
+        raise BackupBroken(f"the backup could not be put back: {error}") from error
+
+
+def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
+    found = examine(copy)
+    problems = list(found.flaws)
+    if found.difference:
+        problems.append(f"{found.difference} of its {found.accepted} accepted jobs are not accounted for")
+    if not found.flaws:
+        Ledger(copy, clock=clock).close()  # what an older version made must be brought up to this one
+        fold(copy)
+    return found, tuple(problems)
+
+
+def _swap(new: Path, ledger: Path, now_ms: int) -> Path | None:
+    """Let a file be the ledger, at one stroke; return under which name the one before is kept."""
+    before = None
+    if ledger.exists():
+        before = ledger.with_name(f"{ledger.name}.before-{new_id(now_ms)}")
+        try:
+            fold(ledger)  # its log must not be taken for one of the new file
+        except LedgerBusy:
+            raise  # a command has it open: what it writes would be lost
+        except LedgerError:
+            _set_aside(ledger, before)
+        else:
+            os.link(ledger, before)
+    _drop_logs(ledger)
+    new.chmod(0o600)
+    new.replace(ledger)
+    sync_folder(ledger.parent)
+    return before
+
+
+def _set_aside(ledger: Path, before: Path) -> None:
+    """Keep a damaged ledger with its logs as they are, for whoever wants to look for what is left in it."""
+    ledger.rename(before)
+    for log in _LOGS:
+        with suppress(FileNotFoundError):
+            ledger.with_name(ledger.name + log).rename(before.with_name(before.name + log))
+
+
+def _drop_logs(ledger: Path) -> None:
+    for log in _LOGS:
+        ledger.with_name(ledger.name + log).unlink(missing_ok=True)
+
+
+def _site_files(folder: Path, places: Places) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Write config.toml and job files that are not there; name those that are and differ, and leave them."""
+    written, differ = [], []
+    config = places.config or places.root / CONFIG
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = path.relative_to(folder)
+        if name.parts[0] not in (CONFIG, JOBS):
+            continue
+        place = config if name.parts == (CONFIG,) else places.root / places.jobs / name.relative_to(JOBS)
+        if place.exists():
+            differ += [place] if place.read_bytes() != path.read_bytes() else []
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        written.append(place)
+    return tuple(written), tuple(differ)

@@ -1,0 +1,338 @@
+"""Backups: whole or not there, without secrets, kept for a while, rehearsed and put back."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import signal
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from millrace.clock import SYSTEM
+from millrace.config.find import Places, places
+from millrace.config.storage import BackupSettings
+from millrace.errors import BackupBroken, LedgerError
+from millrace.events import BackupDone, BackupFailed, RestoreTested, RestoreTestFailed
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
+from millrace.process.backup.archive import MANIFEST, read_manifest, unpack
+from millrace.process.backup.make import kept, make, name_for, prune
+from millrace.process.backup.restore import rehearse, restore
+from millrace.process.backup.rota import AGAIN_S, Rota
+from millrace.process.backup.scratch import scratch
+from tests.ledger.rig import LIMIT_S, OwnClock
+from tests.process.scratch import until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from millrace.events import Event
+    from tests.process.conftest import MakeSite
+
+
+@pytest.fixture
+def spot(tmp_path: Path) -> Places:
+    """A site with a token file, job files, and a ledger with five jobs."""
+    root = tmp_path / "site"
+    (root / "jobs" / "__pycache__").mkdir(parents=True)
+    (root / "jobs" / "work.py").write_text("# work\n")
+    (root / "jobs" / "__pycache__" / "work.pyc").write_bytes(b"code")
+    (root / "jobs" / ".env").write_text("PASSWORD=hush\n")
+    (root / "jobs" / "link.csv").symlink_to("/etc/hostname")
+    (root / "config.toml").write_text('[site]\nname = "Spot"\n')
+    found = places(root / "config.toml", {})
+    with Ledger(found.ledger) as ledger:
+        ledger.moves.accept([NewJob("add", "q", f'{{"n":{n}}}') for n in range(5)]).wait(LIMIT_S)
+        ledger.moves.audit("cli:ann", "job.look", "x").wait(LIMIT_S)
+    (found.state / "admin.token").write_text("mr_secret")
+    return found
+
+
+def elsewhere(tmp_path: Path) -> Places:
+    """A machine where nothing is yet."""
+    root = tmp_path / "new"
+    root.mkdir()
+    (root / "config.toml").write_text("")
+    return places(root / "config.toml", {})
+
+
+def test_a_backup_holds_the_site_and_no_secret(spot: Places, tmp_path: Path) -> None:
+    """It goes to another machine, and whoever gets hold of it must not get in with it."""
+    done = make(spot, tmp_path / "b" / "one.tar.gz", clock=SYSTEM)
+    assert (done.accepted, done.difference, done.size) == (5, 0, done.file.stat().st_size)
+    with tarfile.open(done.file) as tar:
+        assert tar.getnames() == [MANIFEST, "ledger.db", "config.toml", "jobs/work.py"]
+    assert read_manifest(done.file)["left_out"] == ["jobs/.env", "jobs/link.csv"]
+    assert not [word for word in (b"mr_secret", b"hush") if word in content(done.file)]
+    assert done.file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in done.file.parent.iterdir()] == ["one.tar.gz"]
+
+
+def content(archive: Path) -> bytes:
+    """Return the tar within."""
+    with gzip.open(archive) as file:
+        return file.read()
+
+
+def test_a_name_that_is_taken_is_left_alone(spot: Places, tmp_path: Path) -> None:
+    """The backup of last week must not go for one of today by mistake."""
+    target = tmp_path / "one.tar.gz"
+    target.write_text("precious")
+    with pytest.raises(BackupBroken, match="there already"):
+        make(spot, target, clock=SYSTEM)
+    assert target.read_text() == "precious"
+
+
+def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: Path) -> None:
+    """Disks rot and copies break off; better to hear it from a rehearsal."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    text = content(whole)
+    changed = tmp_path / "changed.tar.gz"
+    changed.write_bytes(gzip.compress(text.replace(b"# work", b"# evil")))
+    with pytest.raises(BackupBroken, match=r"jobs/work\.py is not what was backed up"):
+        unpack(changed, None)
+    cut = tmp_path / "cut.tar.gz"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert "damaged" in rehearse(cut, tmp_path, clock=SYSTEM).problems[0]
+    other = tmp_path / "other.tar.gz"
+    with tarfile.open(other, "w:gz") as tar:
+        tar.add(spot.root / "config.toml", "config.toml")
+    with pytest.raises(BackupBroken, match="not a backup of Millrace"):
+        read_manifest(other)
+
+
+def test_a_member_that_would_leave_the_folder_is_refused(spot: Places, tmp_path: Path) -> None:
+    """An archive from a stranger must not write where it likes."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    evil = tmp_path / "evil.tar.gz"
+    with tarfile.open(whole) as good, tarfile.open(evil, "w:gz") as tar:
+        for info in good:
+            data = b"".join(good.extractfile(info) or ()).replace(b"jobs/work.py", b"../../out.py")
+            info.name = info.name.replace("jobs/work.py", "../../out.py")
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises(BackupBroken, match="not in its manifest"):
+        unpack(evil, tmp_path / "deep" / "down")
+    assert not list(tmp_path.rglob("out.py"))
+
+
+def test_it_is_put_back_on_a_machine_where_nothing_is(spot: Places, tmp_path: Path) -> None:
+    """The machine burned down: ledger, settings where there are none, and jobs."""
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    new = elsewhere(tmp_path)
+    done = restore(archive, new, clock=SYSTEM)
+    assert (done.before, done.found.accepted) == (None, 5)
+    assert [path.relative_to(new.root).as_posix() for path in done.written] == ["jobs/work.py"]
+    assert done.differ == (new.root / "config.toml",)
+    with Ledger(new.ledger) as ledger:
+        assert ledger.reads.balance(count_rows=True).accepted == 5
+    assert new.ledger.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_ledger_before_is_kept_whole(spot: Places, tmp_path: Path) -> None:
+    """Who restores the wrong one must be able to go back; what was in its log goes with it."""
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    with Ledger(spot.ledger) as ledger:
+        ledger.moves.accept([NewJob("late", "q")]).wait(LIMIT_S)
+    done = restore(archive, spot, clock=SYSTEM)
+    assert done.before is not None
+    with Ledger(done.before) as before, Ledger(spot.ledger) as now:
+        assert before.reads.balance(count_rows=True).accepted == 6
+        assert now.reads.balance(count_rows=True).accepted == 5
+    assert not list(spot.state.glob(".millrace-*"))
+
+
+def test_a_damaged_ledger_is_set_aside(spot: Places, tmp_path: Path) -> None:
+    """It is what backups are for; and somebody may want to look for what is left in it."""
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot.ledger.write_bytes(b"\xa5" * 10_000)
+    done = restore(archive, spot, clock=SYSTEM)
+    assert done.before is not None
+    assert done.before.read_bytes() == b"\xa5" * 10_000
+    assert rehearse(archive, tmp_path, clock=SYSTEM).problems == ()
+
+
+def test_a_backup_of_version_1_is_brought_up_to_date_in_the_rehearsal(spot: Places, tmp_path: Path) -> None:
+    """Whether an old backup is of any use shows only when it is migrated."""
+    import apsw
+
+    spot.ledger.unlink()
+    with apsw.Connection(str(spot.ledger)) as connection:
+        connection.execute((Path(__file__).parents[1] / "ledger" / "version_1.sql").read_text())
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    seen = rehearse(archive, tmp_path, clock=SYSTEM)
+    assert (seen.problems, seen.found and seen.found.version) == ((), 1)
+
+
+def test_what_a_dead_maker_left_is_swept_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    """Otherwise each crash would cost a copy of the ledger for ever."""
+    (tmp_path / ".millrace-dead.partial").mkdir()
+    (tmp_path / ".millrace-dead.partial" / "ledger.db").write_text("half")
+    with scratch(tmp_path, 1) as one, scratch(tmp_path, 1) as two:
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([one.name, two.name])
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_our_own_oldest_are_pruned(tmp_path: Path) -> None:
+    """A file that somebody put beside them is theirs."""
+    for ms in (0, 1000, 2000, 3000):
+        name_for(tmp_path, ms).touch()
+    name_for(tmp_path, 3000).touch()
+    (tmp_path / "millrace-mine.tar.gz").touch()
+    assert [path.name for path in prune(tmp_path, 2)] == [
+        f"millrace-19700101T00000{second}Z.tar.gz" for second in (2, 1, 0)
+    ]
+    assert [path.name for path in kept(tmp_path)] == [
+        "millrace-19700101T000003Z-2.tar.gz", "millrace-19700101T000003Z.tar.gz",
+    ]  # fmt: skip
+    assert (tmp_path / "millrace-mine.tar.gz").exists()
+
+
+class Round:
+    """A rota under a clock of its own."""
+
+    def __init__(self, spot: Places, ledger: Ledger) -> None:
+        self.clock = OwnClock()
+        self.events: list[Event] = []
+        self.settings = BackupSettings.model_validate({"every": "1h", "keep": 2, "test_every": "3h"})
+        self.folder = spot.state / "backups"
+        self.rota = Rota(
+            spot, lambda: self.settings, moves=ledger.moves, reads=ledger.reads, clock=self.clock,
+            emit=self.events.append, stop=lambda: False,
+        )  # fmt: skip
+
+    def after(self, seconds: float) -> list[type[Event]]:
+        """Let time pass and take a turn; return the kinds of events that came of it."""
+        self.clock.advance(seconds)
+        self.events.clear()
+        self.rota.turn()
+        return [type(event) for event in self.events]
+
+
+@pytest.fixture
+def rota(spot: Places) -> Iterator[Round]:
+    """A rota that backs up each hour, keeps two, and rehearses every three hours."""
+    with Ledger(spot.ledger) as ledger:
+        yield Round(spot, ledger)
+
+
+def test_backups_are_made_kept_and_rehearsed_when_they_are_due(rota: Round) -> None:
+    """Nobody has to think of it."""
+    assert rota.after(0) == [BackupDone, RestoreTested]
+    assert rota.after(1800) == []
+    assert rota.after(1800) == [BackupDone]
+    assert rota.after(3600) == [BackupDone]
+    assert len(kept(rota.folder)) == 2
+    assert rota.after(3600) == [BackupDone, RestoreTested]
+    rota.settings = BackupSettings.model_validate({})
+    assert rota.after(7200) == []
+
+
+def test_a_clock_that_was_set_back_does_not_stop_them(rota: Round) -> None:
+    """The last one seems to lie in the future: without more it would not be due for as long."""
+    assert BackupDone in rota.after(0)
+    rota.clock.ms -= 10**9
+    assert BackupDone in rota.after(0)
+
+
+def test_a_failure_is_told_and_tried_again_soon(rota: Round) -> None:
+    """And not at each turn: the log has other things to tell."""
+    rota.folder.write_text("in the way")
+    assert rota.after(0) == [BackupFailed]
+    assert rota.after(AGAIN_S / 2) == []
+    rota.folder.unlink()
+    assert rota.after(AGAIN_S / 2) == [BackupDone, RestoreTested]
+
+
+def test_a_backup_that_rotted_is_told_by_its_rehearsal(rota: Round) -> None:
+    """It is found while the ledger is still there."""
+    rota.after(0)
+    for archive in kept(rota.folder):
+        archive.write_bytes(archive.read_bytes()[:-200])
+    rota.settings = BackupSettings.model_validate({"every": "2d", "test_every": "3h"})
+    assert rota.after(3 * 3600) == [RestoreTestFailed]
+
+
+# ---- the real thing
+
+_HALF = """
+import os, signal, sys
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import make as making
+place = {place!r}
+real = getattr(making, place)
+def die(*args, **given):
+    if {before!r}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    result = real(*args, **given)
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(making, place, die)
+making.make(places(Path(sys.argv[1]), dict()), Path(sys.argv[2]), clock=SYSTEM)
+"""
+
+
+@pytest.mark.parametrize(("place", "before"), [("snapshot", False), ("pack", False), ("settle", True)])
+def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
+    spot: Places,
+    tmp_path: Path,
+    place: str,
+    before: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    """Half a backup that looks like one is found out on the worst of days."""
+    target = tmp_path / "b" / "one.tar.gz"
+    argv = [sys.executable, "-c", _HALF.format(place=place, before=before), str(spot.config), str(target)]
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    assert not target.exists()
+    assert list(target.parent.glob(".millrace-*.partial"))
+    make(spot, target, clock=SYSTEM)
+    assert [path.name for path in target.parent.iterdir()] == ["one.tar.gz"]
+
+
+def test_a_daemon_backs_itself_up_and_tells(make_site: MakeSite) -> None:
+    """While it works; and its health says when the last one was made."""
+    site = make_site('[backup]\nevery = "1h"\nkeep = 1\n')
+    daemon = site.serve()
+    done = daemon.await_event("backup.done")
+    assert Path(done["file"]).is_file()
+    daemon.await_event("backup.restore_tested")
+    until(lambda: site.ask("GET", "/health").json()["checks"]["backup"]["tested"], "the note of the rehearsal")
+    check = site.ask("GET", "/health").json()["checks"]["backup"]
+    assert (check["status"], check["every_s"], check["file"]) == ("pass", 3600.0, done["file"])
+    assert daemon.stop() == 0
+
+
+def test_backup_and_restore_from_the_command_line(make_site: MakeSite) -> None:
+    """The whole way: back up while it runs, lose the ledger, and have every job again."""
+    site = make_site()
+    daemon = site.serve()
+    job_id = site.submit("add", a=1, b=2)
+    site.await_final(job_id)
+    file = site.root / "mine.tar.gz"
+    told = json.loads(site.run("backup", str(file), "--json").stdout)
+    assert (told["accepted"], told["difference"]) == (1, 0)
+    assert "a daemon already serves" in site.run("restore", str(file), "--yes", code=75).stderr
+    assert daemon.stop() == 0
+    site.ledger.unlink()
+    assert json.loads(site.run("restore", str(file), "--check", "--json").stdout)["whole"] is True
+    assert not site.ledger.exists()
+    site.run("restore", str(file))
+    site.run("restore", str(file), code=1)  # nobody is there to say yes
+    assert json.loads(site.run("jobs", "show", job_id, "--json").stdout)["status"] == "succeeded"
+    assert "chain holds" in site.run("audit", "verify").stdout
+    file.write_bytes(file.read_bytes()[:-300])
+    assert "not whole" in site.run("restore", str(file), "--check", code=1).stdout
+    assert site.serve().stop() == 0
+
+
+def test_a_stopped_copy_is_no_backup(spot: Places, tmp_path: Path) -> None:
+    """The daemon stops: what is half done is left."""
+    with pytest.raises(LedgerError, match="stopped"):
+        make(spot, tmp_path / "one.tar.gz", clock=SYSTEM, stop=lambda: True)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]

@@ -21,7 +21,7 @@ from millrace.triggers.deciding import decide
 from millrace.triggers.timetable import Timetable, order_of, timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from millrace.clock import Clock
     from millrace.config.settings import Settings
@@ -113,7 +113,7 @@ class Scheduler:
             self._clockwork.stop()
 
     def _learn(self) -> None:
-        self.timetable = found = timetable(self._settings, self._registry, self._submitter)
+        self.timetable = found = timetable(self._settings, self._registry)
         for key, problem in found.problems.items():
             self._emit(ScheduleProblem(key, problem))
         marks = {key: schedule.fingerprint for key, schedule in found.schedules.items()}
@@ -302,8 +302,3 @@ class Scheduler:
 
 def _held(schedule: Schedule, state: ScheduleState) -> _Held:
     return _Held(schedule, state.last, state.paused_at is not None, schedule.next_fire(state.last))
-
-
-def problems_text(problems: Mapping[str, str]) -> str:
-    """Return why schedules cannot run, as one line."""
-    return "; ".join(f"{key}: {problem}" for key, problem in sorted(problems.items()))

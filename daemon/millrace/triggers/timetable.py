@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from millrace.config.schedules import ScheduleSettings
 from millrace.errors import MillraceError, NotFound, did_you_mean
-from millrace.queue.fire import Order, prepared
+from millrace.queue.fire import Order
 from millrace.triggers.schedule import schedule_of, schedules_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from millrace.config.settings import Settings
     from millrace.define.registry import Registry
     from millrace.define.task import Task
-    from millrace.queue.submit import Submitter
     from millrace.triggers.schedule import Schedule
 
 
@@ -52,15 +51,15 @@ class Timetable(NamedTuple):
         return sorted({*self.schedules, *(schedule.name for schedule in self.schedules.values())})
 
 
-def timetable(settings: Settings, registry: Registry, submitter: Submitter) -> Timetable:
+def timetable(settings: Settings, registry: Registry) -> Timetable:
     """Return the schedules of a site, each held against what can be run. Where both name one, config.toml holds."""
     beside, problems = _beside(settings, registry)
     schedules = {**beside, **schedules_of(settings)}
-    checked: dict[tuple[str, str, str, str], str] = {}
+    checked: dict[tuple[str, str, str], str] = {}
     for key, schedule in schedules.items():
-        mark = schedule.kind, schedule.target, repr(schedule.payload), schedule.client
+        mark = schedule.kind, schedule.target, repr(schedule.payload)
         if mark not in checked:
-            checked[mark] = _problem(submitter, schedule)
+            checked[mark] = _problem(registry, schedule)
         if checked[mark]:
             problems[key] = checked[mark]
     return Timetable(schedules, problems)
@@ -71,9 +70,13 @@ def order_of(schedule: Schedule) -> Order:
     return Order(schedule.name, schedule.kind, schedule.target, schedule.payload, schedule.client)
 
 
-def _problem(submitter: Submitter, schedule: Schedule) -> str:
+def _problem(registry: Registry, schedule: Schedule) -> str:
+    """Return why what a schedule wants cannot be run; "" if it can."""
     try:
-        prepared(submitter, order_of(schedule))
+        if schedule.kind == "task":
+            registry.task(schedule.target).check_value(dict(schedule.payload))
+        else:
+            registry.find_pipeline(schedule.target).check_inputs(payload=dict(schedule.payload))
     except MillraceError as error:
         return " ".join(str(error).split("\n"))
     return ""

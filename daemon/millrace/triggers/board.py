@@ -1,0 +1,65 @@
+"""Schedules as people see them: when in words, the next times, what became of the last one, why one does not run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.clock import rfc3339
+from millrace.triggers.schedule import timing_text
+from millrace.triggers.words import in_words, next_notes, upcoming
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from millrace.ledger.fire_rows import ScheduleState
+    from millrace.ledger.reads import Reads
+    from millrace.triggers.schedule import Schedule
+    from millrace.triggers.timetable import Timetable
+
+NEXT: Final = 3
+
+
+def board(
+    found: Timetable, wanted: Iterable[Schedule], reads: Reads | None, *, now: int, count: int = NEXT
+) -> list[dict[str, Any]]:
+    """
+    Return what there is to tell of some schedules, in the order of their names.
+
+    Args:
+        reads: The ledger; None while there is none.
+        now: Epoch ms.
+        count: How many of the next times.
+    """
+    states = reads.schedules() if reads is not None else {}
+    shown = [_shown(schedule, states, reads, now, count) for schedule in sorted(wanted, key=lambda one: one.key)]
+    for row in shown:
+        row["problem"] = found.problems.get(row["schedule"])
+    return shown
+
+
+def _shown(
+    schedule: Schedule, states: Mapping[str, ScheduleState], reads: Reads | None, now: int, count: int
+) -> dict[str, Any]:
+    state = states.get(schedule.key)
+    fires = reads.fires(schedule.key, limit=1) if reads is not None and state is not None else []
+    return {
+        "schedule": schedule.key,
+        "name": schedule.name,
+        "client": schedule.client,
+        "kind": schedule.kind,
+        "target": schedule.target,
+        "payload": dict(schedule.payload),
+        "when": timing_text(schedule.timing),
+        "words": in_words(schedule.timing),
+        "timezone": schedule.zone,
+        "enabled": schedule.enabled,
+        "paused": state is not None and state.paused_at is not None,
+        "paused_by": state.paused_by if state is not None else None,
+        "paused_at": rfc3339(state.paused_at) if state is not None else None,
+        "catch_up": schedule.catch_up,
+        "overlap": schedule.overlap,
+        "done_by": schedule.done_by,
+        "next": [{"at": time.utc, "local": time.local} for time in upcoming(schedule.timing, now, count)],
+        "notes": next_notes(schedule.timing, now, count),
+        "last_fire": fires[0].as_json() if fires else None,
+    }

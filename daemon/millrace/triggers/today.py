@@ -1,0 +1,183 @@
+"""Expected against happened: what schedules should have done in the last hours, what came of it, and the gaps."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.clock import MS, rfc3339
+from millrace.triggers.due import ON_TIME_MS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from millrace.ledger.fire_rows import FireRow, ScheduleState
+    from millrace.ledger.reads import Reads
+    from millrace.triggers.schedule import Schedule
+    from millrace.triggers.timetable import Timetable
+
+DAY_S: Final = 86400.0
+MOST: Final = 200  # gaps that are told one by one; all are counted
+_BAD: Final = frozenset({"dead", "failed", "partial", "cancelled"})
+UNDECIDED: Final = "nobody has decided it: the daemon is not running, or is behind"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """
+    Something that was expected and did not come, or not as it should have.
+
+    `kind` is missed, the bad status of its job or run, overdue (should be done by now), or done_late; `count` due times
+    from `since` to `due_at`.
+    """
+
+    schedule: str
+    kind: str
+    due_at: int
+    since: int
+    count: int
+    why: str
+    job_id: str | None = None
+    run_id: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the gap as `today` gives it."""
+        times = {"due_at": rfc3339(self.due_at), "since": rfc3339(self.since)}
+        return {
+            "schedule": self.schedule,
+            "kind": self.kind,
+            **times,
+            "count": self.count,
+            "why": self.why or None,
+            "job_id": self.job_id,
+            "run_id": self.run_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One schedule: how many times were due, and what they came to; `next_at` is the next one."""
+
+    schedule: str
+    target: str
+    expected: int
+    succeeded: int
+    open: int
+    failed: int
+    missed: int
+    skipped: int
+    next_at: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the line as `today` gives it."""
+        counts = {
+            name: getattr(self, name) for name in ("expected", "succeeded", "open", "failed", "missed", "skipped")
+        }
+        return {"schedule": self.schedule, "target": self.target, **counts, "next_at": rfc3339(self.next_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """The gaps, the newest first, and a line for each schedule, from one moment to another."""
+
+    since: int
+    until: int
+    gaps: list[Gap]
+    lines: list[Line]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it all as `today` gives it."""
+        return {
+            "from": rfc3339(self.since),
+            "to": rfc3339(self.until),
+            "gaps": [gap.as_json() for gap in self.gaps],
+            "schedules": [line.as_json() for line in self.lines],
+        }
+
+
+def today(
+    found: Timetable, reads: Reads | None, now: int, *, span_s: float = DAY_S, client: str | None = None
+) -> Today:
+    """
+    Return what was expected and what happened.
+
+    Args:
+        reads: The ledger; None while there is none.
+        now: Epoch ms.
+        span_s: How far to look back, in seconds.
+        client: Only the schedules for this one.
+    """
+    since = now - round(span_s * MS)
+    wanted = {key: one for key, one in found.schedules.items() if client in (None, one.client)}
+    if reads is None:
+        return Today(since, now, [], [_line(schedule, Counter(), now) for schedule in _sorted(wanted.values())])
+    states = reads.schedules()
+    undecided = [gap for key, one in wanted.items() if (gap := _undecided(one, states.get(key), since, now))]
+    counts: dict[str, Counter[str]] = {key: Counter() for key in wanted}
+    for key, outcome, status, number in reads.fire_counts(since, now):
+        if key in counts:
+            counts[key][_sort_of(outcome, status)] += number
+    for gap in undecided:
+        counts[gap.schedule]["missed"] += gap.count
+    made_up = reads.made_up(since, now)
+    rows = [row for row in reads.wrong_fires(since, now, now=now, limit=MOST) if row.key in wanted]
+    gaps = [_gap(row) for row in rows if not _is_made_up(row, made_up)]
+    ordered = sorted([*undecided, *gaps], key=lambda gap: -gap.due_at)
+    return Today(since, now, ordered, [_line(one, counts[one.key], now) for one in _sorted(wanted.values())])
+
+
+def _sorted(schedules: Collection[Schedule]) -> Sequence[Schedule]:
+    return sorted(schedules, key=lambda one: one.key)
+
+
+def _sort_of(outcome: str, status: str | None) -> str:
+    if outcome in ("missed", "skipped"):
+        return outcome
+    if status in _BAD:
+        return "failed"
+    return "open" if status in (None, "waiting", "queued", "running") else "succeeded"
+
+
+def _line(schedule: Schedule, counts: Counter[str], now: int) -> Line:
+    return Line(
+        schedule.key,
+        schedule.target,
+        counts.total(),
+        succeeded=counts["succeeded"],
+        open=counts["open"],
+        failed=counts["failed"],
+        missed=counts["missed"],
+        skipped=counts["skipped"],
+        next_at=schedule.timing.next(now),
+    )
+
+
+def _undecided(schedule: Schedule, state: ScheduleState | None, since: int, now: int) -> Gap | None:
+    """Return the due times that have passed and that no daemon has decided."""
+    if state is None or state.paused_at is not None or not schedule.enabled:
+        return None
+    after, until = max(since, state.last), now - schedule.jitter_ms - ON_TIME_MS
+    latest = next(schedule.timing.back(after, until), None) if until > after else None
+    if latest is None:
+        return None
+    first = next(schedule.timing.times(after, until))
+    return Gap(schedule.key, "missed", latest, first, schedule.timing.count(after, until), UNDECIDED)
+
+
+def _gap(row: FireRow) -> Gap:
+    if row.outcome == "missed":
+        kind, why = "missed", row.why
+    elif row.status in _BAD:
+        kind, why = str(row.status), ""
+    else:
+        kind = "overdue" if row.finished_at is None else "done_late"
+        why = f"should be done by {rfc3339(row.expected_by)}"
+    return Gap(row.key, kind, row.due_at, row.since, row.count, why, row.job_id, row.run_id)
+
+
+def _is_made_up(row: FireRow, made_up: Collection[tuple[str, int]]) -> bool:
+    if row.outcome != "missed":
+        return False
+    done = sum(1 for key, due_at in made_up if key == row.key and row.since <= due_at <= row.due_at)
+    return done >= row.count

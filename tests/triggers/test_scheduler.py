@@ -1,0 +1,344 @@
+"""What a scheduler decides over a real ledger: each due time once, by its policies, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, closing
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from millrace.events import ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.ledger.ledger import Ledger
+from tests.triggers.rig import LIMIT_S, Room
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.conftest import Until
+
+MINUTELY: dict[str, Any] = {"task": "report", "cron": "* * * * *"}
+DAY_MIN = 1440
+
+
+class MakeRoom(Protocol):
+    """Make a room whose schedule `x` is a minutely one with more options, and start it."""
+
+    def __call__(self, **more: Any) -> Room: ...
+
+
+@pytest.fixture
+def make_room(tmp_path: Path) -> Iterator[MakeRoom]:
+    """Make rooms that are closed, and hold, at the end."""
+    with ExitStack() as stack:
+
+        def make(**more: Any) -> Room:
+            room = Room(tmp_path, {"x": MINUTELY | more})
+            stack.enter_context(closing(room))
+            room.start()
+            return room
+
+        yield make
+
+
+def test_a_due_time_is_a_row_and_a_job_of_one_transaction(make_room: MakeRoom) -> None:
+    """The job says where it comes from and for which time; the row says which job it is."""
+    room = make_room(payload={"month": "11"})
+    room.pass_time(1, "x")
+    (row,), (job,) = room.fires("x"), room.jobs()
+    assert (row.outcome, row.state, row.job_id, row.status) == ("on_time", "open", job.id, "queued")
+    assert (job.source.kind, job.source.name, job.due_at, job.payload) == (
+        "schedule",
+        "x",
+        row.due_at,
+        '{"month":"11"}',
+    )
+
+
+def test_a_new_schedule_begins_now(make_room: MakeRoom) -> None:
+    """What it would have run before it was written is nobody's wish."""
+    room = make_room()
+    room.scheduler.fire("x")
+    assert room.fires("x") == []
+
+
+def test_two_daemons_fire_once(make_room: MakeRoom) -> None:
+    """Each believes that it decides; the ledger lets one of them."""
+    room = make_room(overlap="allow")
+    other = room.another()
+    other.start()
+    for _ in range(20):
+        room.clock.advance(60)
+        both = [threading.Thread(target=one.fire, args=("x",)) for one in (room.scheduler, other)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join(LIMIT_S)
+    other.stop()
+    assert len(room.jobs()) == len(room.fires("x")) == 20
+
+
+def test_a_kill_between_the_decision_and_its_commit_fires_once(make_room: MakeRoom) -> None:
+    """What was decided in memory alone is decided again."""
+    room = make_room(overlap="allow")
+    room.clock.advance(60)
+    room.restart()  # as after a kill before the commit: the ledger knows of nothing
+    room.scheduler.fire("x")
+    room.restart()  # as after a kill behind it: the ledger knows, and nobody was told
+    room.scheduler.fire("x")
+    assert len(room.jobs()) == len(room.fires("x")) == 1
+
+
+@pytest.mark.parametrize(("catch_up", "ran"), [("none", 0), ("latest", 1), ("all", 4)])
+def test_three_days_down_under_each_policy(make_room: MakeRoom, until: Until, catch_up: str, ran: int) -> None:
+    """No storm: at most the window runs, and each time that passed is accounted for."""
+    room = make_room(cron="30 */6 * * *", catch_up=catch_up, overlap="allow")
+    room.scheduler.stop()
+    room.clock.advance(3 * 86400)
+    room.restart()
+    until(lambda: room.scheduler.lag_s() == 0)
+    found = room.outcomes("x")
+    assert sum(found.values()) == 12
+    assert (found.get("late", 0), found.get("missed", 0)) == (ran, 12 - ran)
+    assert len(room.jobs()) == ran
+    told = [event for event in room.events if isinstance(event, ScheduleMissed)]
+    assert sum(event.count for event in told) == 12 - ran
+
+
+def test_more_than_one_transaction_takes_is_cut_and_none_is_lost(make_room: MakeRoom, until: Until) -> None:
+    """A thousand jobs in one transaction would keep others waiting."""
+    room = make_room(catch_up="all", overlap="allow", catch_up_window="10h")
+    room.scheduler.stop()
+    room.clock.advance(20 * 3600)
+    room.restart()
+    until(lambda: room.scheduler.lag_s() == 0)
+    found = room.outcomes("x")
+    assert found["late"] + found.get("on_time", 0) == len(room.ledger.reads.fires("x", limit=9999)) - 1 == 600
+    assert found["missed"] == 600
+
+
+def test_overlap_skip_leaves_out_what_comes_while_the_run_before_is_not_over(make_room: MakeRoom) -> None:
+    """A job that is longer than its interval runs alone, and what it displaced is told."""
+    room = make_room(overlap="skip")
+    room.pass_time(1, "x")
+    held = room.claim()
+    room.pass_time(1, "x")
+    room.pass_time(1, "x")
+    room.end(held)
+    room.pass_time(1, "x")
+    assert [row.outcome for row in room.fires("x")] == ["on_time", "skipped", "skipped", "on_time"]
+    assert len(room.jobs()) == 2
+    assert any(isinstance(event, SchedulePassedOver) and "not over" in event.why for event in room.events)
+
+
+def test_overlap_allow_starts_beside(make_room: MakeRoom) -> None:
+    """That is what it says."""
+    room = make_room(overlap="allow")
+    for _ in range(3):
+        room.pass_time(1, "x")
+    assert [job.status for job in room.jobs()] == ["queued"] * 3
+
+
+def test_overlap_queue_runs_one_after_the_other(make_room: MakeRoom) -> None:
+    """None is lost, and never two at once."""
+    room = make_room(overlap="queue")
+    for _ in range(4):
+        room.pass_time(1, "x")
+    assert [row.state for row in room.fires("x")] == ["open", "pending", "pending", "pending"]
+    for number in range(1, 5):
+        room.scheduler.turn()
+        assert len(room.jobs()) == number
+        room.end(room.claim())
+    room.scheduler.turn()
+    jobs = room.jobs()
+    assert [job.due_at for job in jobs] == [row.due_at for row in room.fires("x")]
+    assert all(job.status == "succeeded" for job in jobs)
+
+
+def test_the_end_of_the_run_before_is_heard(make_room: MakeRoom) -> None:
+    """A series of short runs must not wait a second between each two."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    room.pass_time(1, "x")
+    room.scheduler.turn()
+    nudged = room.nudged
+    room.end(room.claim())
+    assert room.nudged == nudged + 1
+    room.scheduler.turn()
+    assert len(room.jobs()) == 2
+
+
+def test_what_waits_for_its_turn_survives_a_kill(make_room: MakeRoom) -> None:
+    """Whether the run before had ended by then or not; and it starts once."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    room.pass_time(1, "x")
+    room.restart()
+    room.scheduler.turn()
+    assert len(room.jobs()) == 1, "the run before is not over"
+    room.ledger.moves.succeed(room.claim(), "null", duration_s=0.1).wait(LIMIT_S)
+    room.restart()
+    other = room.another()
+    other.start()
+    both = [threading.Thread(target=one.turn) for one in (room.scheduler, other)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join(LIMIT_S)
+    other.stop()
+    assert len(room.jobs()) == 2
+
+
+def test_what_is_made_up_for_at_once_runs_one_after_the_other(make_room: MakeRoom, until: Until) -> None:
+    """When it was due nothing ran: skip is no reason to leave one of them out."""
+    room = make_room(cron="0 */6 * * *", catch_up="all", overlap="skip")
+    room.scheduler.stop()
+    room.clock.advance(86400)
+    room.restart()
+    until(lambda: room.scheduler.lag_s() == 0)
+    for number in range(1, 5):
+        assert len(room.jobs()) == number
+        room.end(room.claim())
+        room.scheduler.turn()
+    assert len(room.jobs()) == 4
+    assert room.outcomes("x") == {"late": 4}
+
+
+def test_runs_of_a_pipeline_wait_for_one_another_too(tmp_path: Path) -> None:
+    """A run is over when nothing of it is open."""
+    with closing(Room(tmp_path, {"x": {"pipeline": "close", "cron": "* * * * *", "overlap": "queue"}})) as room:
+        room.start()
+        room.pass_time(1, "x")
+        room.pass_time(1, "x")
+        room.scheduler.turn()
+        first, second = room.fires("x")
+        assert (first.status, second.state) == ("running", "pending")
+        room.ledger.moves.succeed(room.claim(), '"now"', duration_s=0.1).wait(LIMIT_S)
+        room.scheduler.turn()
+        first, second = room.fires("x")
+        assert (first.status, second.status) == ("succeeded", "running")
+        assert room.ledger.reads.run(second.run_id or "").source == ("schedule", "x")
+
+
+def test_a_paused_schedule_submits_nothing_and_says_so(make_room: MakeRoom) -> None:
+    """Its times are rows all the same; after it nothing is made up for."""
+    room = make_room(catch_up="all")
+    assert room.ledger.moves.pause_schedule("x", actor="cli:ann").wait(LIMIT_S) is True
+    assert room.ledger.moves.pause_schedule("x", actor="cli:bob").wait(LIMIT_S) is False
+    room.scheduler.turn()
+    room.pass_time(2, "x")
+    room.ledger.moves.resume_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    room.pass_time(1, "x")
+    assert [(row.outcome, row.why) for row in room.fires("x")] == [
+        ("skipped", "paused"),
+        ("skipped", "paused"),
+        ("on_time", ""),
+    ]
+    acts = [row.action for row in room.ledger.reads.audit()]
+    assert acts == ["schedule.pause", "schedule.pause", "schedule.resume"]
+
+
+def test_a_pause_holds_after_a_restart(make_room: MakeRoom) -> None:
+    """Who paused it wants it paused."""
+    room = make_room()
+    room.ledger.moves.pause_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.restart()
+    room.pass_time(1, "x")
+    assert room.jobs() == []
+
+
+def test_a_reload_adds_changes_and_removes_schedules(make_room: MakeRoom) -> None:
+    """A schedule that was changed makes up for nothing; one that went fires no more, nor does what waited of it."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    room.pass_time(1, "x")
+    room.schedules = {"y": dict(MINUTELY)}
+    room.scheduler.apply(room.settings())
+    room.clock.advance(60)
+    room.scheduler.fire("x")
+    room.scheduler.fire("y")
+    room.end(room.claim())
+    room.scheduler.turn()
+    assert [(row.outcome, row.why) for row in room.fires("x")] == [
+        ("on_time", ""),
+        ("skipped", "the schedule was removed"),
+    ]
+    assert [row.outcome for row in room.fires("y")] == ["on_time"]
+    room.clock.advance(86400)
+    room.schedules = {"y": MINUTELY | {"cron": "*/2 * * * *"}}
+    room.scheduler.apply(room.settings())
+    room.scheduler.fire("y")
+    assert len(room.fires("y")) == 1
+
+
+def test_a_schedule_that_cannot_run_is_told_and_the_others_run(tmp_path: Path) -> None:
+    """Each of its times is missed, with the reason."""
+    schedules = {"bad": MINUTELY | {"task": "reprot"}, "odd": MINUTELY | {"payload": {"moon": 1}}, "x": MINUTELY}
+    with closing(Room(tmp_path, schedules)) as room:
+        room.start()
+        assert set(room.scheduler.timetable.problems) == {"bad", "odd"}
+        for key in schedules:
+            room.scheduler.fire(key)
+        room.clock.advance(60)
+        for key in schedules:
+            room.scheduler.fire(key)
+        told = {event.schedule: event.reason for event in room.events if isinstance(event, ScheduleProblem)}
+        assert "Did you mean" in told["bad"]
+        assert "moon" in told["odd"]
+        assert [row.outcome for row in room.fires("bad")] == ["missed"]
+        assert "reprot" in room.fires("bad")[0].why
+        assert [job.task for job in room.jobs()] == ["report"]
+
+
+def test_a_schedule_may_stand_beside_its_task_and_config_wins(tmp_path: Path) -> None:
+    """The same name in config.toml is how a site changes what the code says."""
+    with closing(Room(tmp_path, {})) as room:
+        room.tasks.tasks["sweep"].schedule = {"every": "5m", "overlap": "allow"}
+        room.start()
+        (found,) = room.scheduler.timetable.named("sweep")
+        assert (found.target, found.overlap) == ("sweep", "allow")
+        room.schedules = {"sweep": {"task": "sweep", "cron": "@daily"}}
+        room.scheduler.apply(room.settings())
+        (found,) = room.scheduler.timetable.named("sweep")
+        assert found.overlap == "skip"
+
+
+def test_a_wrong_schedule_beside_a_task_is_a_problem_with_its_place(tmp_path: Path) -> None:
+    """Nobody reads the code to find it."""
+    with closing(Room(tmp_path, {})) as room:
+        room.tasks.tasks["sweep"].schedule = "61 * * * *"
+        room.start()
+        assert "rig.py:" in room.scheduler.timetable.problems["sweep"]
+        assert "minute" in room.scheduler.timetable.problems["sweep"]
+
+
+def test_each_client_has_a_schedule_of_its_own(tmp_path: Path) -> None:
+    """In its own time zone, and one that is slow holds up no other."""
+    schedules = {"x": MINUTELY | {"clients": ["*"]}}
+    with closing(Room(tmp_path, schedules, clients={"acme": {"timezone": "Europe/Vienna"}, "beta": {}})) as room:
+        room.start()
+        room.clock.advance(60)
+        room.scheduler.fire("x@acme")
+        room.scheduler.fire("x@beta")
+        assert sorted(job.client for job in room.jobs()) == ["acme", "beta"]
+
+
+def test_a_site_without_schedules_writes_nothing_and_has_no_clock(tmp_path: Path) -> None:
+    """Idle costs nothing."""
+    with closing(Room(tmp_path, {})) as room:
+        room.start()
+        room.scheduler.turn()
+        assert room.scheduler.ages() == {}
+        assert room.scheduler.revive() == []
+
+
+def test_a_pause_by_another_process_is_heard(make_room: MakeRoom) -> None:
+    """The command line writes into the file."""
+    room = make_room()
+    with Ledger(room.folder / "ledger.db", synchronous="normal") as ledger:
+        ledger.moves.pause_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    room.pass_time(1, "x")
+    assert room.outcomes("x") == {"skipped": 1}

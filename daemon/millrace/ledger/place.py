@@ -26,10 +26,10 @@ SELECT client, waiting, queued, running, vtime FROM lane
  WHERE queue = ? AND waiting + queued + running > 0 ORDER BY vtime, client"""
 _HIGHER: Final = f"""  -- those of its lane with a higher priority; served by job_queued
 SELECT count(*) FROM (SELECT 1 FROM job WHERE status = 'queued' AND queue = ? AND client = ? AND priority > ?
-  LIMIT {MOST})"""
+  LIMIT {MOST})"""  # noqa: S608 - our own number
 _EARLIER: Final = f"""  -- those of its lane and priority that were there before; served by job_queued
 SELECT count(*) FROM (SELECT 1 FROM job WHERE status = 'queued' AND queue = ? AND client = ? AND priority = ?
-  AND (queued_at, id) < (?, ?) LIMIT {MOST})"""
+  AND (queued_at, id) < (?, ?) LIMIT {MOST})"""  # noqa: S608 - our own number
 _RUNNING: Final = """  -- what has run longest in a queue; served by job_running
 SELECT id, task, started_at FROM job INDEXED BY job_running
  WHERE status = 'running' AND queue = ? ORDER BY started_at LIMIT 1"""

@@ -160,6 +160,10 @@ PIPELINE: Final = ref("Pipeline")
 QUEUES: Final = ref("Queues")
 QUEUE: Final = ref("Queue")
 HEALTH: Final = ref("Health")
+EXPLANATION: Final = ref("Explanation")
+SCHEDULES: Final = ref("Schedules")
+TODAY: Final = ref("Today")
+FIRED: Final = ref("Fired")
 SCHEMAS: Final[Schema] = {
     "Job": _all_required(_JOB_FIELDS),
     "JobDetails": _all_required(
@@ -225,7 +229,69 @@ SCHEMAS: Final[Schema] = {
             "max_backlog": {"type": ["integer", "null"]},
         }
     ),
+    "Schedule": _all_required(
+        {
+            "schedule": {**_TEXT, "description": "Its key: the name, and behind an @ the client if there is one"},
+            "name": _TEXT,
+            "client": _TEXT,
+            "kind": {"type": "string", "enum": ["task", "pipeline"]},
+            "target": _TEXT,
+            "payload": {"type": "object", "description": "The payload, or the inputs"},
+            "when": {**_TEXT, "examples": ['cron = "0 6 * * *"']},
+            "words": {**_TEXT, "examples": ["every day at 06:00 Europe/Berlin"]},
+            "timezone": _TEXT,
+            "enabled": {"type": "boolean"},
+            "paused": {"type": "boolean"},
+            "paused_by": _MAYBE,
+            "paused_at": _TIME,
+            "catch_up": {"type": "string", "enum": ["none", "latest", "all"]},
+            "overlap": {"type": "string", "enum": ["skip", "queue", "allow"]},
+            "done_by": _MAYBE,
+            "next": _listed({"type": "object", "properties": {"at": _TIME, "local": _TEXT}}),
+            "notes": _listed({**_TEXT, "description": "What a clock change does to the next times"}),
+            "last_fire": {"type": ["object", "null"]},
+            "problem": {**_MAYBE, "description": "Why it cannot run"},
+        }
+    ),
+    "Schedules": _all_required({"schedules": _listed(ref("Schedule"))}),
+    "Fired": _all_required(
+        {"fired": _listed({"type": "object", "properties": {"schedule": _TEXT, "kind": _TEXT, "id": _MAYBE}})}
+    ),
+    "Today": _all_required(
+        {
+            "from": _TIME,
+            "to": _TIME,
+            "gaps": _listed(
+                {
+                    "type": "object",
+                    "properties": {
+                        "schedule": _TEXT,
+                        "kind": {**_TEXT, "examples": ["missed", "dead", "failed", "overdue", "done_late"]},
+                        "due_at": _TIME,
+                        "since": _TIME,
+                        "count": _COUNT,
+                        "why": _MAYBE,
+                        "job_id": _MAYBE,
+                        "run_id": _MAYBE,
+                    },
+                }
+            ),
+            "schedules": _listed({"type": "object", "description": "How many times were due, and what they came to"}),
+        }
+    ),
     "Queues": _all_required({"queues": _listed(QUEUE)}),
+    "Explanation": _all_required(
+        {
+            "kind": {"type": "string", "enum": ["job", "run", "queue", "schedule"]},
+            "id": _TEXT,
+            "name": _TEXT,
+            "status": _TEXT,
+            "code": {**_TEXT, "description": "The reason that decides, one of those in `because`"},
+            "because": _listed(_all_required({"at": _TIME, "code": _TEXT, "text": _TEXT})),
+            "change": _listed(_all_required({"text": _TEXT, "command": _MAYBE})),
+            "facts": {"type": "object", "description": "What the sentences were made of"},
+        }
+    ),
     "Health": {
         "type": "object",
         "required": ["status"],

@@ -1,0 +1,61 @@
+"""Gathers what an explanation is made of: a few looks at the ledger, each bounded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from millrace.ledger.net import Net
+from millrace.ledger.place import place, run_ender, standing
+from millrace.ledger.rows import JobFilter, QueueRow
+from millrace.ledger.run_view import has
+from millrace.ledger.states import Status
+from millrace.observe.explain_job import JobFacts, explain_job
+from millrace.observe.explain_queue import QueueFacts, explain_queue
+from millrace.observe.explain_run import RunFacts, explain_run, pause_of
+
+if TYPE_CHECKING:
+    from millrace.ledger.reads import Reads
+    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.observe.explain import Around, Explanation
+    from millrace.observe.explain_waits import Pause
+
+_FEW: Final = 20
+
+
+def job(reads: Reads, found: JobRow, around: Around) -> Explanation:
+    """Explain a job."""
+    queued = found.status == Status.QUEUED
+    known = JobFacts(
+        found,
+        reads.attempts(found.id),
+        reads.events(found.id),
+        standing(reads, found.queue) if queued else None,
+        place(reads, found) if queued else None,
+        _pause(reads, found),
+        reads.progress(found.id) if found.status == Status.RUNNING else None,
+    )
+    return explain_job(known, around)
+
+
+def _pause(reads: Reads, found: JobRow) -> Pause | None:
+    if found.reason != "limit" or found.run_id is None or found.stage is None or found.record is not None:
+        return None
+    return pause_of(reads.run(found.run_id), Net(reads.plan(found.run_id)), found.stage)
+
+
+def run(reads: Reads, found: RunRow, around: Around) -> Explanation:
+    """Explain a run."""
+
+    def some(status: str) -> list[JobRow]:
+        return reads.jobs(JobFilter(run=found.id, status=status, limit=_FEW)).jobs if has(found, status) else []
+
+    net = Net(reads.plan(found.id))
+    known = RunFacts(found, net, some("dead"), some("waiting"), some("running"), run_ender(reads, found.id))
+    return explain_run(known, around)
+
+
+def queue(reads: Reads, name: str, around: Around) -> Explanation:
+    """Explain a queue; one that has never had work is empty."""
+    row = next((row for row in reads.queues() if row.name == name), None)
+    row = row or QueueRow(name, paused=False, waiting=0, queued=0, running=0, oldest_queued_at=None)
+    return explain_queue(QueueFacts(row, standing(reads, name)), around)

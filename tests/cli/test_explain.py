@@ -1,0 +1,90 @@
+"""`millrace explain`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Done, Past
+
+
+def test_a_dead_job_is_explained_with_the_command_that_helps(call: Callable[..., Done], past: Past) -> None:
+    """Somebody reads it at seven in the morning."""
+    job_id = past.dead()
+
+    done = call("explain", job_id[:30])
+
+    assert done.code == 0
+    head, _, accepted, dead, _, title, *cures = done.out.splitlines()
+    assert head == f"Job {job_id}  add  dead"
+    assert accepted[2:22].endswith("Z")
+    assert accepted[24:] == "It was accepted from api."
+    assert "It is dead. Attempt 1 failed after 500ms: ValueError: no luck." in dead
+    assert title == "What would change it:"
+    assert f"      millrace dead retry {job_id}" in cures
+
+
+def test_json_has_codes_and_facts(call: Callable[..., Done], past: Past) -> None:
+    """A script must not parse sentences."""
+    job_id = past.dead()
+
+    found = call("explain", job_id, "--json").json
+
+    assert (found["kind"], found["id"], found["name"], found["status"]) == ("job", job_id, "add", "dead")
+    assert found["code"] == "dead.out_of_retries"
+    assert [one["code"] for one in found["because"]] == ["accepted", "dead.out_of_retries"]
+    assert found["because"][-1]["at"].endswith("Z")
+    assert found["change"][1]["command"] == f"millrace dead retry {job_id}"
+    assert found["facts"]["attempts"][0]["facts"]["cause"] == "out of retries"
+    assert found["facts"]["daemon_running"] is False
+
+
+def test_a_queue_is_explained_by_its_name(call: Callable[..., Done], past: Past) -> None:
+    """Names come before ids: "default" is no hex anyway, "cafe" could be."""
+    past.job()
+    call("queues", "pause", "default")
+
+    done = call("explain", "default")
+
+    assert done.out.startswith("Queue default  paused\n")
+    assert "It was paused by " in done.out
+    assert "millrace queues resume default" in done.out
+    assert "millrace serve" in done.out
+    assert call("explain", "io", "--json").json["code"] == "no_daemon"
+
+
+def test_a_run_is_explained_by_its_id(call: Callable[..., Done], past: Past) -> None:
+    """Its jobs have other ids."""
+    run_id = past.run()
+
+    found = call("explain", run_id, "--json").json
+
+    assert (found["kind"], found["status"], found["code"]) == ("run", "running", "no_daemon")
+    assert "run.stage_queued" in [one["code"] for one in found["because"]]
+
+
+@pytest.mark.parametrize("what", ["nothing", "0123", "defualt"])
+def test_what_is_not_there_is_not_found(call: Callable[..., Done], past: Past, what: str) -> None:
+    """Exit code 4, with the name that was meant."""
+    past.job()
+
+    done = call("explain", what)
+
+    assert done.code == 4
+    assert f'there is no job, run or queue "{what}"' in done.err
+    assert ('Did you mean "default"' in done.err) == (what == "defualt")
+
+
+def test_a_start_that_could_be_several_names_them(call: Callable[..., Done], past: Past) -> None:
+    """To explain another job than the one that was meant would be worse than none."""
+    first, second = past.job(), past.job()
+
+    done = call("explain", first[:3])
+
+    assert done.code == 4
+    assert first in done.err
+    assert second in done.err

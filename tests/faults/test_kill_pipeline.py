@@ -236,7 +236,7 @@ def test_a_fan_out_that_waits_for_its_backlog_outlives_its_daemon(
     make_site: MakeSite, dice: random.Random, flow: str
 ) -> None:
     """It waits for no time and holds no worker: only the ledger knows that it is to go on."""
-    site = make_site("[queues.default]\nworkers = 2\nmax_backlog = 100\n")
+    site = make_site("max_backlog = 100\n[queues.default]\nworkers = 2\nmax_backlog = 100\n")
     referee = RunsReferee(site, site.root / "acks.log")
     daemon = site.serve()
     run_id = referee.start(flow, count=LONG)

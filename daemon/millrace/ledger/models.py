@@ -255,7 +255,7 @@ class Run(_Table):
     cancel_by = TextField(null=True)
     cancel_at = TextField(null=True)  # how far its jobs are cancelled: stage and record, while that goes on
     resume_by = TextField(null=True)  # who had its jobs put back, while that goes on
-    resume_at = IntegerField(null=True)  # what had ended by then is put back, while that goes on
+    resume_at = TextField(null=True)  # what had ended by when is put back, after which job, while that goes on
 
     class Meta:
         without_rowid = True

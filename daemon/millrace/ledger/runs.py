@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import KeyConflict, NotFound, WrongStatus
@@ -27,10 +28,10 @@ INSERT INTO run_count (run_id, stage, edition, waiting, queued, running, succeed
 VALUES (?, ?, 1, 0, 0, 0, 0, 0, 0, 0)"""
 _UNDONE: Final = """  -- jobs of records that may be put back, save those somebody decided against; by job_undone
 SELECT id, stage FROM job INDEXED BY job_undone
- WHERE run_id = ? AND run_id IS NOT NULL AND status IN ('dead', 'cancelled')
+ WHERE run_id = ? AND run_id IS NOT NULL AND status IN ('dead', 'cancelled') AND id > ?
    AND record IS NOT NULL AND record NOT LIKE '@%' AND finished_at <= ?
    AND coalesce((SELECT event FROM event WHERE job_id = job.id ORDER BY event.id DESC LIMIT 1), '') <> 'discard'
- LIMIT ?"""
+ ORDER BY id LIMIT ?"""
 _OWN: Final = """  -- the run's own job of a stage, if it may be put back; served by job_run
 SELECT id FROM job
  WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status IN ('dead', 'cancelled')
@@ -39,7 +40,7 @@ SELECT id FROM job
 
 _GOES_ON: Final = """  -- more is to be put back: until then nothing is collected
 UPDATE run SET resume_by = ?, resume_at = ? WHERE id = ?"""
-_WANTED: Final = """  -- what had ended by when is to be put back, and who said so
+_WANTED: Final = """  -- what had ended by when is to be put back, after which job, and who said so
 SELECT resume_at, resume_by FROM run WHERE id = ? AND resume_at IS NOT NULL"""
 
 _EVER: Final = 1 << 62
@@ -95,10 +96,12 @@ def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int 
     book = _book(tx, run_id)
     if book.cancelled and book.status == "running":
         raise WrongStatus(f"run {run_id} is being cancelled: resume it when that is over")
-    wanted = tx.rows(_WANTED, (run_id,))
-    if before is not None and wanted:  # one that broke off may have wanted more
-        before = max(before, wanted[0][0])
-    return _put_back(tx, book, actor, limit, before)
+    until, after = _EVER if before is None else before, ""
+    if before is not None and (wanted := tx.rows(_WANTED, (run_id,))):
+        known, place = json.loads(wanted[0][0])
+        until = max(before, known)  # one that broke off may have wanted more
+        after = place if known == until else ""
+    return _put_back(tx, book, actor, limit, (until, after))
 
 
 def resume_some(tx: Transaction, run_id: str, limit: int) -> int:
@@ -112,17 +115,18 @@ def resume_some(tx: Transaction, run_id: str, limit: int) -> int:
     book, wanted = tx.runs.book(run_id), tx.rows(_WANTED, (run_id,))
     if book is None or not wanted:
         return 0
-    until, actor = wanted[0]
-    return _put_back(tx, book, actor, limit, until)[1]
+    until, after = json.loads(wanted[0][0])
+    return _put_back(tx, book, wanted[0][1], limit, (until, after))[1]
 
 
-def _put_back(tx: Transaction, book: Book, actor: str, limit: int, before: int | None) -> tuple[str, int]:
-    """Put jobs back that had ended by a time; keep what is wanted of the rest, if there may be one."""
-    until = _EVER if before is None else before
-    found = tx.rows(_UNDONE, (book.run_id, until, limit))
+def _put_back(tx: Transaction, book: Book, actor: str, limit: int, place: tuple[int, str]) -> tuple[str, int]:
+    """Put jobs back that had ended by a time, after one of them; keep the place, if there may be more."""
+    until, after = place
+    found = tx.rows(_UNDONE, (book.run_id, after, until, limit))
     more = len(found) == limit
     if more or book.resuming:
-        rest = (actor, tx.now_ms if before is None else before) if more else (None, None)
+        # From its place on, or many that die again at once would all be looked at for each part.
+        rest = (actor, json.dumps([min(until, tx.now_ms), found[-1][0]])) if more else (None, None)
         tx.run(_GOES_ON, (*rest, book.run_id))
         book.resuming = more
     if found or book.cancelled:

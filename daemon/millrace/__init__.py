@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from millrace.define.task import task
     from millrace.errors import GiveUp, RetryLater
     from millrace.runner.context import context, log, settings, step
+    from millrace.runner.once import Done, once
     from millrace.runner.track import track
 
 __version__: Final = "0.1.0"
 
 __all__ = [
+    "Done",
     "GiveUp",
     "Pipeline",
     "Results",
@@ -29,6 +31,7 @@ __all__ = [
     "__version__",
     "context",
     "log",
+    "once",
     "rules",
     "settings",
     "step",
@@ -37,12 +40,14 @@ __all__ = [
 ]
 
 _HOMES: Final = {
+    "Done": "millrace.runner.once",
     "GiveUp": "millrace.errors",
     "Pipeline": "millrace.define.pipeline",
     "Results": "millrace.define.results",
     "RetryLater": "millrace.errors",
     "context": "millrace.runner.context",
     "log": "millrace.runner.context",
+    "once": "millrace.runner.once",
     "rules": "millrace.define.rules",
     "settings": "millrace.runner.context",
     "step": "millrace.runner.context",

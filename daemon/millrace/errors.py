@@ -30,6 +30,8 @@ what is wrong, where, and what to do.
     └── JobSignal                              raised by job code to steer its own outcome
         ├── RetryLater                         try again after a delay of the job's choosing
         ├── GiveUp                             not worth another attempt: to the dead letters
+        │   ├── EffectConflict                 the key of an effect belongs to another call
+        │   ├── EffectResult                   an effect is done, but what it returned cannot be kept
         │   ├── BadItem                        an item of a fan-out that does not fit its type
         │   ├── RouteLabel                     a route returned something else than a label
         │   └── SourceChanged                  a fan-out goes on, but its source is not what it was
@@ -267,7 +269,9 @@ class LostClaim(MillraceError):
 
 
 class JobSignal(MillraceError):
-    """Raised by job code to steer its own outcome."""
+    """Raised by job code to steer its own outcome. `not_done` says that an effect it comes from was not done."""
+
+    not_done: ClassVar[bool] = False
 
 
 class RetryLater(JobSignal):
@@ -285,10 +289,22 @@ class RetryLater(JobSignal):
 
 
 class GiveUp(JobSignal):
-    """Not worth another attempt: the job goes to the dead letters with this reason."""
+    """Not worth another attempt: the job goes to the dead letters with this reason. Within `once`: it was not done."""
+
+    not_done = True
 
     def __init__(self, reason: str = "gave up") -> None:
         super().__init__(reason)
+
+
+class EffectConflict(GiveUp):
+    """The key of an effect belongs to another call; nothing was done."""
+
+
+class EffectResult(GiveUp):
+    """An effect is done, and what it returned cannot be kept; doing it again cannot help."""
+
+    not_done = False
 
 
 class BadItem(GiveUp):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.define.effects import Kept, MemoryJournal
 from millrace.define.payload import result_json
 from millrace.define.rehearsal import Rehearsal, TrialDead
 from millrace.errors import NotFound, did_you_mean
@@ -111,7 +112,8 @@ def try_it(pipeline: Pipeline, inputs: Mapping[str, Any]) -> Trial:
     """
     played = Rehearsal(pipeline)
     text = pipeline.check_inputs(payload=json.loads(result_json(dict(inputs))))
-    played.play(text)
+    with Kept(MemoryJournal()):
+        played.play(text)
     return Trial(pipeline, text, played)
 
 

@@ -1,6 +1,6 @@
 """
 Where the questions and remarks of a running job are dealt with, whether they came over a socket or by a plain call.
-Steps are the ledger's, what concerns a run is the clerk's; effects and permits belong to rooms above, which fill
+Steps and effects are the ledger's, what concerns a run is the clerk's; permits belong to a room above, which fills
 `Journal`.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from millrace.events import JobLogged
+from millrace.runner import effects
 from millrace.runner.clerk import ANSWERS, Clerk
 from millrace.runner.protocol import QUESTIONS, REMARKS, ProtocolError, Unsupported
 from millrace.runner.text import clean
@@ -23,7 +24,7 @@ class Journal(Protocol):
     """What an upper room answers for a running job. Everything it writes is fenced by `held.attempt`."""
 
     def answer(self, held: Claim, kind: str, body: dict[str, Any]) -> Any:
-        """Return the JSON answer to `once.begin`, `once.end` or `permit`, after its commit."""
+        """Return the JSON answer to `permit`."""
 
     def remark(self, held: Claim, kind: str, body: dict[str, Any]) -> None:
         """Take note of `called`; must be quick."""
@@ -38,6 +39,7 @@ class Desk:
         self._journal = kit.journal
         self._emit = kit.emit
         self._clerk = Clerk(held, kit)
+        self._effects = effects.Effects(held, kit.moves)
         self.budget = budget
 
     def answer(self, kind: str, body: dict[str, Any]) -> Any:
@@ -52,6 +54,8 @@ class Desk:
             return self._moves.step_get(self.held, _text(body, "name")).wait()
         if kind == "step.put":
             return self._moves.step_put(self.held, _text(body, "name"), _text(body, "result")).wait()
+        if kind in effects.QUESTIONS:
+            return self._effects.answer(kind, body)
         if kind in ANSWERS:
             return self._clerk.answer(kind, body)
         if self._journal is None:

@@ -38,7 +38,7 @@ class Kit:
         defaults: The policy that fills what a task leaves open.
         settings_of: A client's values of [settings.*]. It and `defaults` are replaced when settings are read again.
         rules: The decision tables of the site.
-        journal: Keeper of effects and permits, filled by an upper room; None answers `unsupported`.
+        journal: Keeper of permits, filled by an upper room; None answers `unsupported`.
         unrecorded: Outcomes that the ledger could not take yet; `outcome.record_again` empties it.
     """
 

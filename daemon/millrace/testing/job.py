@@ -1,4 +1,4 @@
-"""A job that is pretended: what runs inside sees an attempt, its settings and rules, and keeps its steps in memory."""
+"""A job that is pretended: it sees an attempt, its settings and rules, and keeps its steps and effects in memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self
 
 from millrace.clock import parse_duration
+from millrace.define.effects import MemoryJournal
 from millrace.define.rules import Tables, ruled, site_tables
 from millrace.runner.context import Context, Entered, context
 from millrace.runner.rulebook import RuleBook
@@ -29,7 +30,7 @@ class LogLine(NamedTuple):
 
 class PretendedJob:
     """
-    A job of which each `with` is one attempt: the second has what the first kept in steps, as a retry has.
+    A job of which each `with` is one attempt: the second has what the first kept in steps and effects, as a retry has.
 
     Args:
         clock: What its time is measured with.
@@ -48,6 +49,7 @@ class PretendedJob:
     ) -> None:
         self.attempt = 0
         self.steps: dict[str, str] = {}
+        self.effects = MemoryJournal()
         self.log: list[LogLine] = []
         self.progress: list[dict[str, Any]] = []
         self.decisions: list[Decision] = []
@@ -61,6 +63,7 @@ class PretendedJob:
 
     def __enter__(self) -> Self:
         self.attempt += 1
+        self.effects.attempt = self.attempt
         self._deadline = None if self._timeout_s is None else self._clock.monotonic() + self._timeout_s
         around = ruled()
         self._rules = RuleBook((around.tables if around else site_tables()).plain)
@@ -81,6 +84,8 @@ class PretendedJob:
         """See `runner.context.Line`."""
         if kind == "rules":
             return self._rules.answer(body["known"])
+        if kind in ("once.begin", "once.end"):
+            return self.effects.ask(kind, body)
         if kind == "step.put":
             self.steps[body["name"]] = body["result"]
         return self.steps.get(body["name"]) if kind == "step.get" else None

@@ -178,7 +178,7 @@ def test_what_is_lost_is_looked_for_among_the_running(book: Book) -> None:
     """A start with a million finished jobs must not read them."""
     book.one()
     made = plans(book, lambda: wait(book.ledger.moves.take_back(set())))
-    assert "SCAN job USING INDEX job_running" in made or not any("SCAN job" in plan for plan in made), made
+    assert all("SCAN job USING INDEX job_running" in plan for plan in made if "SCAN job" in plan), made
 
 
 def test_depth_and_counts_never_touch_the_jobs(book: Book) -> None:

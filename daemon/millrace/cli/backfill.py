@@ -37,7 +37,8 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     schedule's zone.
 
     \b
-    Exit: 0 they will run; 1 the answer was no; 4 no such schedule; 5 too many times; 78 bad configuration.
+    Exit: 0 they will run; 1 the answer was no; 4 no such schedule; 5 too many
+    times; 78 bad configuration.
     """
     from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable

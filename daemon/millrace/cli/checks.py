@@ -77,6 +77,23 @@ def check_jobs(session: Session) -> Iterator[Check]:
         yield Check("jobs", "warn", f"no tasks in {folder}", "write one: millrace new NAME --kind report")
 
 
+def check_schedules(session: Session) -> Iterator[Check]:
+    """Whether each schedule names something that can be run."""
+    from millrace.define.load import load_jobs
+    from millrace.triggers.timetable import timetable
+
+    try:
+        site = session.site()
+    except MillraceError:
+        return  # an earlier check has told
+    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
+    found = timetable(site.settings, registry)
+    for key, problem in found.problems.items():
+        yield Check("schedules", "fail", f"{key}: {problem}", "correct [schedules], then: millrace reload")
+    if found and not found.problems:
+        yield Check("schedules", "ok", f"{plural(len(found.schedules), 'schedule')}: see millrace schedules list")
+
+
 def check_state(places: Places) -> Iterator[Check]:
     """Whether the state folder can be written and has room."""
     folder = places.state

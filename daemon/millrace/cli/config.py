@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from millrace.cli.output import as_json, echo_json, plural
-from millrace.cli.session import Session, pass_session, tell_error
+from millrace.cli.session import Session, pass_session, tell, tell_error
 from millrace.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ def check(session: Session, *, as_json: bool) -> int:
     r"""
     Check config.toml and the environment, and name every problem.
 
+    If there are schedules, the job files are imported, to see whether what they name can be run.
+
     \b
     Exit: 0 valid; 78 not.
     """
@@ -37,11 +39,25 @@ def check(session: Session, *, as_json: bool) -> int:
         else:
             tell_error(error)
         return error.exit_code
+    problems = _schedule_problems(session, site)
     if as_json:
-        echo_json({"valid": True, "problems": []})
+        echo_json({"valid": not problems, "problems": problems})
+    elif problems:
+        for problem in problems:
+            tell(f"millrace: {problem}")
     else:
         click.echo(f"{site.places.config or 'No config.toml, so the defaults hold'}: valid ({_summary(site)})")
-    return 0
+    return SettingsError.exit_code if problems else 0
+
+
+def _schedule_problems(session: Session, site: Site) -> list[str]:
+    """Return why schedules of config.toml cannot run."""
+    if not site.settings.schedules:
+        return []
+    from millrace.cli.schedules import load_timetable
+
+    found = load_timetable(session)
+    return [f"schedules.{key}: {problem}" for key, problem in found.problems.items()]
 
 
 def _summary(site: Site) -> str:

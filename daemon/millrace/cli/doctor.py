@@ -44,6 +44,7 @@ def doctor(session: Session, *, as_json: bool) -> int:
 def _examine(session: Session) -> Iterator[Check]:
     yield from checks.check_settings(session)
     yield from checks.check_jobs(session)
+    yield from checks.check_schedules(session)
     yield from checks.check_sqlite_version()
     try:
         places = session.places

@@ -128,7 +128,8 @@ def fire(session: Session, name: str, *, anyway: bool, as_json: bool) -> None:
     NAME is a schedule, for all its clients, or NAME@CLIENT.
 
     \b
-    Exit: 0 fired, or it waits for the run before; 4 no such schedule; 5 the run before is not over.
+    Exit: 0 fired, or waits for its turn; 4 no such schedule; 5 the run before is
+    not over.
     """
     from millrace.queue.site import open_site
     from millrace.triggers.acts import fire_now

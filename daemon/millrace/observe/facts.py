@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from millrace.queue.pool import PoolState
 
 
+@dataclass(frozen=True, slots=True)
+class ScheduleFacts:
+    """How many schedules there are, why some cannot run, and for how long the last of them should have fired."""
+
+    count: int = 0
+    problems: Mapping[str, str] = field(default_factory=dict)
+    lag_s: float = 0.0
+
+
 @dataclass
 class Facts:
     """
@@ -29,6 +38,7 @@ class Facts:
         ages: For each part that must make progress, the seconds since its last turn.
         accepting: Whether the daemon takes work: not while it starts or stops.
         settings: Replaced when they are read again.
+        schedules: The schedules at this moment.
     """
 
     ledger: Path
@@ -41,3 +51,4 @@ class Facts:
     settings: Settings
     conservation: ConservationCheck
     clock: Clock
+    schedules: Callable[[], ScheduleFacts] = ScheduleFacts

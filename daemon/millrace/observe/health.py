@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from millrace.ledger.rows import QueueRow
-    from millrace.observe.facts import Facts
+    from millrace.observe.facts import Facts, ScheduleFacts
 
 SLOW_S: Final = 10.0  # a part that made no progress for so long is looked at
+FIRE_LATE_S: Final = 300.0  # a schedule that should have fired this long ago will not do so by itself
 HUNG_S: Final = 30.0  # and for so long is taken for hung
 LATE_BACKUPS: Final = 2  # a backup older than so many of its intervals is too old
 MANY_STUCK: Final = 3  # more stuck threads than these, and the daemon is not fit for work
@@ -55,6 +56,8 @@ class Health:
             "conservation": self._conservation,
             "queues": self._queues,
             "jobs": self._jobs,
+            "effects": self._effects,
+            "schedules": self._schedules,
             "backup": self._backup,
         }
 
@@ -156,6 +159,16 @@ class Health:
             return None
         return row.name if now_ms - row.oldest_queued_at > bound * MS else None
 
+    def _schedules(self) -> Verdict:
+        return _schedules_verdict(self._facts.schedules())
+
+    def _effects(self) -> Verdict:
+        counts = self._facts.reads.effect_counts()
+        if counts.for_a_person:
+            why = f"{counts.for_a_person} effects are in doubt and wait for a person: millrace effects list --doubt"
+            return Verdict("warn", counts._asdict(), why)
+        return Verdict("pass", counts._asdict())
+
     def _jobs(self) -> Verdict:
         registry = self._facts.registry
         problems = [str(problem) for problem in registry.problems]
@@ -191,6 +204,17 @@ class Health:
         text = self._facts.reads.note(name)
         found: dict[str, Any] | None = json.loads(text) if text else None
         return found
+
+
+def _schedules_verdict(found: ScheduleFacts) -> Verdict:
+    figures = {"schedules": found.count, "lag_s": round(found.lag_s, 1), "problems": dict(found.problems)}
+    if found.lag_s >= HUNG_S:
+        why = f"a schedule should have fired {format_duration(round(found.lag_s))} ago"
+        return Verdict("fail" if found.lag_s >= FIRE_LATE_S else "warn", figures, why)
+    if found.problems:
+        key, problem = next(iter(found.problems.items()))
+        return Verdict("warn", figures, f"{len(found.problems)} of the schedules cannot run: {key}: {problem}")
+    return Verdict("pass", figures)
 
 
 def _guarded(check: Callable[[], Verdict]) -> Verdict:

@@ -20,7 +20,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from millrace.events import AttemptEnded, AttemptStarted, RunEnded
+from millrace.events import AttemptEnded, AttemptStarted, RunEnded, ScheduleMissed
 from millrace.observe.histogram import Histogram
 from millrace.observe.scrape import LedgerCollector
 
@@ -68,11 +68,18 @@ class Metrics:
             ("pipeline", "status"),
             registry=self.registry,
         )
+        self._missed = Counter(
+            "millrace_missed_fires",
+            "Times of schedules that passed and submitted nothing, though nobody had decided so",
+            ("schedule",),
+            registry=self.registry,
+        )
         self._lock = threading.Lock()
         self.ended: dict[tuple[str, str, str], int] = {}
         self._handlers: dict[type[Event], Callable[[Any], None]] = {
             AttemptStarted: self._started,
             AttemptEnded: self._ended,
+            ScheduleMissed: lambda event: self._missed.labels(event.schedule).inc(event.count),
             RunEnded: lambda event: self._runs.labels(event.pipeline, event.status).inc(),
         }
         ProcessCollector(registry=self.registry)

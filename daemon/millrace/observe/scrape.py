@@ -45,6 +45,8 @@ class LedgerCollector(Collector):
         yield _gauge(
             "conservation_difference", "Accepted jobs that are not accounted for; anything but 0 is wrong", lost
         )
+        lag_s = self._facts.schedules().lag_s
+        yield _gauge("schedule_lag_seconds", "For how long a schedule should have fired; 0 when none should", lag_s)
         yield from self._storage()
         info = GaugeMetricFamily("millrace_build_info", "What runs here; always 1", labels=("version", "python"))
         info.add_metric((self._version, platform.python_version()), 1)

@@ -19,6 +19,7 @@ from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow
 from millrace.ledger.wake import Listener
+from millrace.observe.facts import ScheduleFacts
 from millrace.queue.pool import Pool, PoolState
 from millrace.queue.submit import Submitter
 from millrace.queue.upkeep import Upkeep, promote_what_fits
@@ -168,6 +169,11 @@ class Engine:
     def ages(self) -> dict[str, float]:
         """Return how many seconds ago each thread that must not hang made its last turn."""
         return {**self.upkeep.ages(), **self.scheduler.ages()}
+
+    def schedules(self) -> ScheduleFacts:
+        """Return the schedules at this moment."""
+        found = self.scheduler.timetable
+        return ScheduleFacts(len(found.schedules), found.problems, self.scheduler.lag_s())
 
     def drain(self, drain_s: float, hurry: threading.Event) -> int:
         """

@@ -50,6 +50,7 @@ class Face:
             settings=settings,
             conservation=self._conservation,
             clock=clock,
+            schedules=engine.schedules,
         )
         metrics = Metrics(version=__version__)
         metrics.watch(facts)

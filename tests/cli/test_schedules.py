@@ -1,0 +1,193 @@
+"""`millrace schedules`, `today` and `backfill`: what runs when in words, expected against happened, and the gaps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from millrace.clock import SYSTEM
+from millrace.ledger.fire_rows import Decision, NewFire
+from millrace.ledger.rows import NewJob
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.conftest import Done, Past, Site
+
+SCHEDULES = """
+[schedules.nightly]
+task = "greet"
+payload = { name = "Ann" }
+cron = "30 2 * * *"
+timezone = "Europe/Berlin"
+[schedules.each]
+task = "add"
+payload = { left = 1 }
+every = "1h"
+clients = ["default", "acme"]
+overlap = "queue"
+"""
+HOUR = 3_600_000
+
+
+@pytest.fixture
+def timed(site: Site) -> Site:
+    """Give the site schedules."""
+    site.config.write_text(site.config.read_text() + SCHEDULES)
+    return site
+
+
+def add(site: Site, text: str) -> None:
+    """Write more into config.toml."""
+    site.config.write_text(site.config.read_text() + text)
+
+
+def decided(past: Past, key: str, *fires: NewFire) -> None:
+    """Let a daemon have decided about a schedule."""
+    last = past.moves.sync_schedules({key: "f"}).wait()[key].last
+    assert past.moves.fire(Decision(key, key, "default", last, last, fires, alone=False)).wait().verdict == "done"
+
+
+def test_the_list_says_when_in_words_for_each_client(timed: Site, call: Callable[..., Done]) -> None:
+    """A schedule is one for each client."""
+    done = call("schedules", "list", "--json")
+    rows = {row["schedule"]: row for row in done.json}
+    assert sorted(rows) == ["each", "each@acme", "nightly"]
+    assert rows["nightly"]["words"] == "every day at 02:30 Europe/Berlin"
+    assert len(rows["nightly"]["next"]) == 3
+    assert "every day at 02:30" in call("schedules", "list").out
+
+
+def test_a_schedule_of_what_is_not_there_is_told_everywhere(timed: Site, call: Callable[..., Done]) -> None:
+    """Whoever looks first shall see it."""
+    add(timed, '[schedules.typo]\ntask = "gret"\ncron = "@daily"\n')
+    assert 'Did you mean "greet"?' in call("schedules", "list").err
+    check = call("config", "check")
+    assert (check.code, "schedules.typo" in check.err) == (78, True)
+    assert "gret" in call("doctor").out
+    assert call("schedules", "next", "typo").code == 0
+
+
+def test_the_next_times_are_as_many_as_asked_for(timed: Site, call: Callable[..., Done]) -> None:
+    """And a name that is not there is one that was mistyped."""
+    assert call("schedules", "next", "nightly", "-n", "5").out.count("  next  ") == 5
+    assert call("schedules", "next", "each@acme", "--json").json[0]["client"] == "acme"
+    missing = call("schedules", "next", "nigthly")
+    assert (missing.code, "nightly" in missing.err) == (4, True)
+
+
+def test_an_expression_is_explained_with_its_clock_change(site: Site, call: Callable[..., Done]) -> None:
+    """Before it is written into config.toml."""
+    words = ("schedules", "test", "30 2 * * *", "--timezone", "Europe/Berlin", "--from", "2027-03-27T00:00:00Z")
+    out = call(*words).out
+    assert "02:30 does not exist on 2027-03-28: runs at 03:00" in out
+    assert call("schedules", "test", "15m", "--json").json["words"] == "every 15m"
+    assert call("schedules", "test", "2030-12-01T06:00").out.startswith("once, Sun 2030-12-01")
+
+
+@pytest.mark.parametrize(
+    "wrong", [("61 * * * *",), ("0 0 30 2 *",), ("0 0 * * * *",), ("@daily", "--timezone", "Berlin"), ("2026-13-01",)]
+)
+def test_an_expression_that_means_nothing_is_a_usage_error(site: Site, call: Callable[..., Done], wrong: Any) -> None:
+    """With the reason."""
+    assert call("schedules", "test", *wrong).code == 2
+
+
+def test_a_schedule_is_fired_by_hand_and_its_overlap_holds(timed: Site, call: Callable[..., Done]) -> None:
+    """Also while no daemon runs."""
+    (fired,) = call("schedules", "fire", "nightly", "--json").json
+    assert call("jobs", "show", fired["id"], "--json").json["source"] == {"kind": "schedule", "name": "nightly"}
+    again = call("schedules", "fire", "nightly")
+    assert (again.code, "--anyway" in again.err) == (5, True)
+    assert call("schedules", "fire", "nightly", "--anyway").code == 0
+    assert call("schedules", "fire", "each").code == 0
+    assert [one["id"] for one in call("schedules", "fire", "each", "--json").json] == [None, None], "they wait"
+
+
+def test_a_pause_is_shown_and_taken_back_and_in_the_audit(timed: Site, call: Callable[..., Done]) -> None:
+    """Who did it stands in the list."""
+    assert call("schedules", "pause", "each").out == "each  paused\neach@acme  paused\n"
+    rows = {row["schedule"]: row for row in call("schedules", "list", "--json").json}
+    assert rows["each@acme"]["paused"]
+    assert rows["each"]["paused_by"].startswith("cli:")
+    assert "paused by" in call("schedules", "list").out
+    assert "before" in call("schedules", "pause", "each").err
+    assert call("schedules", "resume", "each").code == 0
+    assert "not paused" in call("schedules", "resume", "each").err
+    actions = [row["action"] for row in call("audit", "list", "--json").json]
+    assert actions.count("schedule.pause") == 4
+
+
+def test_today_shows_gaps_first_and_ends_with_1(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """Expected against happened."""
+    now = SYSTEM.now_ms()
+    job = NewJob("greet", "default", '{"name":"Ann"}')
+    decided(
+        past,
+        "nightly",
+        NewFire(now - 3 * HOUR, "missed", "catch_up = none"),
+        NewFire(now - 2 * HOUR, "on_time", expected_by=now - HOUR, work=job),
+        NewFire(now - HOUR, "skipped", "paused", now - 90 * 60_000, 30),
+    )
+    done = call("today", "--json")
+    assert done.code == 1
+    assert [gap["kind"] for gap in done.json["gaps"]] == ["overdue", "missed"]
+    line = next(line for line in done.json["schedules"] if line["schedule"] == "nightly")
+    assert (line["expected"], line["missed"], line["open"], line["skipped"]) == (32, 1, 1, 30)
+    text = call("today")
+    assert text.out.startswith("GAP")
+    assert "catch_up = none" in text.out
+
+
+def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """A daemon that is down writes no rows; that must not look like a quiet day."""
+    past.moves.sync_schedules({"each": "f"}).wait()
+    with timed.open() as ledger:
+        ledger.writer.submit(lambda tx: tx.run("UPDATE schedule SET last = last - ?", (5 * HOUR,))).wait()
+    done = call("today", "--json")
+    (gap,) = done.json["gaps"]
+    assert (gap["schedule"], gap["kind"], gap["count"] in (4, 5)) == ("each", "missed", True)
+    assert "not running" in gap["why"]
+
+
+def test_today_without_gaps_ends_with_0(timed: Site, call: Callable[..., Done]) -> None:
+    """Also before the first start."""
+    done = call("today")
+    assert (done.code, "no gaps" in done.err) == (0, True)
+
+
+def test_a_backfill_is_shown_first_and_leaves_out_what_ran(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """A period is made up for once, and nobody is surprised by how much it is."""
+    words = ("backfill", "nightly", "--from", "2026-03-28", "--to", "2026-03-30")
+    shown = call(*words, "--dry-run")
+    assert shown.out.splitlines()[:3] == [
+        "nightly: 3 times to make up for",
+        "  Sat 2026-03-28 02:30 +01:00",
+        "  Sun 2026-03-29 03:00 +02:00",
+    ]
+    assert call(*words).code == 2, "there is nobody to ask"
+    ran = SYSTEM_RAN
+    decided(past, "nightly", NewFire(ran, "on_time", work=NewJob("greet", "default")))
+    assert call(*words, "--yes", "--json").json["made_up"] == 2
+    again = call(*words, "--yes", "--json").json
+    assert again["made_up"] == 0
+    assert [time["left_out"] for time in again["schedules"][0]["times"]] == [
+        "ran: queued",
+        "is made up for",
+        "is made up for",
+    ]
+    with timed.open() as ledger:
+        turn = ledger.reads.turn("nightly")
+    assert turn.next is not None
+    assert turn.next.how == "backfill"
+
+
+SYSTEM_RAN = 1_774_661_400_000  # 2026-03-28 02:30 in Berlin
+
+
+def test_a_backfill_wants_times(timed: Site, call: Callable[..., Done]) -> None:
+    """Named with the option."""
+    done = call("backfill", "nightly", "--from", "yesterday", "--to", "2026-03-30", "--yes")
+    assert done.code != 0
+    assert "--from" in done.err

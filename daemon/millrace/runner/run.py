@@ -78,7 +78,8 @@ def _verdict(live: Live, kit: Kit, batch: Batch, *, isolated: bool) -> tuple[Ver
 
 
 def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, batch: Batch, *, isolated: bool) -> Verdict:
-    held = live.held if batch.child is not None else gathered(live.held, task, kit.reads)  # handed over before
+    # Also of one that a child was handed before: if that child dies before it begins it, another gets the order.
+    held = gathered(live.held, task, kit.reads)
     desk = Desk(held, kit, Budget(kit.clock))
     settings = kit.settings_of(held.client)
     try:

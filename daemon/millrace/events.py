@@ -486,3 +486,14 @@ class RestoreTestFailed(Event):
     LEVEL: ClassVar[str] = "error"
     file: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EffectInDoubt(Event):
+    """Nobody here knows whether an effect was done, and no job will find out: a person has to. Told once an effect."""
+
+    EVENT: ClassVar[str] = "effect.in_doubt"
+    LEVEL: ClassVar[str] = "error"
+    client: str
+    key: str
+    job_id: str

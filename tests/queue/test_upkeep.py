@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from millrace.clock import SYSTEM, SystemClock
-from millrace.events import PartRestarted
-from millrace.ledger.rows import DaemonRow, Item, NewJob, NewRun
+from millrace.events import EffectInDoubt, PartRestarted
+from millrace.ledger.effect_rows import Intent
+from millrace.ledger.rows import DaemonRow, Item, JobError, NewJob, NewRun
 from millrace.ledger.wake import poke
 from millrace.queue.upkeep import BEAT_S, TURN_S, promote_what_fits
 from tests.ledger.rig import OwnClock, hold
@@ -194,7 +195,7 @@ def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, un
     """Whoever began it may have been killed between two parts; until the last the run neither collects nor ends."""
     moves, reads = house.ledger.moves, house.ledger.reads
     run_id = moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id
-    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    (held,) = moves.claim("default", 1).wait(LIMIT_S)
     moves.emit(held, [Item("1")] * 1200, 1200, "c", 0).wait(LIMIT_S)
     moves.succeed(held, "{}", duration_s=0.0).wait(LIMIT_S)
     house.upkeep(house.pool())
@@ -203,3 +204,19 @@ def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, un
     assert moves.resume_run(run_id, actor="ann", limit=10).wait(LIMIT_S) == ("running", 10)
     until(lambda: reads.run(run_id).counts["points"] == {"queued": 1200})
     assert reads.runs_to_resume() == {}
+
+
+def test_an_effect_that_waits_for_a_person_is_told_once(tmp_path: Path, until: Until) -> None:
+    """Its job is dead, so that no attempt will find out what became of it; an alert each second would be noise."""
+    house = House(tmp_path)
+    job = house.submit()
+    moves = house.ledger.moves
+    (held,) = moves.claim("default", 1).wait(LIMIT_S)
+    moves.effect_begin(held, Intent("mail-7", "send 0")).wait(LIMIT_S)
+    moves.give_up(held, JobError("E", "e"), duration_s=0.0, cause="gave up").wait(LIMIT_S)
+    upkeep = house.upkeep()
+    told = EffectInDoubt("default", "mail-7", job)
+    until(lambda: told in house.events)
+    upkeep._tend(SYSTEM.monotonic())
+    assert house.events.count(told) == 1
+    house.close()

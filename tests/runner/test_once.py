@@ -176,7 +176,7 @@ def test_a_choice_that_means_nothing_is_refused() -> None:
     """Somebody who gives `verify` must not find out after a crash that nobody asks it."""
     for wrong in ({"in_doubt": "hope"}, {"in_doubt": "repeat", "verify": lambda: None}):
         with pytest.raises(ValueError, match="in_doubt is one of"):
-            once("k", len, "a", **wrong)  # type: ignore[arg-type]
+            once("k", len, "a", **wrong)
     with pytest.raises(ValueError, match="printable"):
         check_key(7)
 
@@ -212,7 +212,7 @@ def test_a_journal_in_memory_keeps_an_effect_too() -> None:
         with pytest.raises(OSError, match="no answer"):
             once("f", send, "x", fails=True)
         with pytest.raises(TypeError, match="verify returns Done"):
-            once("f", send, "x", fails=True, verify=lambda *_, **__: "yes")  # type: ignore[arg-type, return-value]
+            once("f", send, "x", fails=True, verify=lambda *_, **__: "yes")  # type: ignore[arg-type]
         assert once("f", send, "x", fails=True, verify=lambda *_, **__: Done()) is None
         journal.attempt += 1
     assert calls == ["x"] * 3

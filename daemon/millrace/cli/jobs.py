@@ -70,15 +70,18 @@ def print_job(session: Session, job_id: str, *, as_json: bool, dead_only: bool =
         job = with_arguments(reads, reads.job(job_id))
         progress = reads.progress(job.id)
         attempts, events = reads.attempts(job.id), reads.events(job.id)
+        done = reads.effects_of(job.id)
     if dead_only and job.status != "dead":
         raise WrongStatus(f"job {job.id} is {job.status}, no dead letter: millrace jobs show {job.id}")
     if as_json:
         history = {"attempts": [row.as_json() for row in attempts], "events": [row.as_json() for row in events]}
+        history["effects"] = [row.as_json() for row in done]
         echo_json({**job.as_json(), "progress": progress.as_json() if progress else None, **history})
     else:
         served = job.status != "running" or session.served()
         now_ms = session.clock.now_ms()
-        click.echo(job_text(job, attempts, events, now_ms, served=served, progress=progress_words(progress, now_ms)))
+        said = progress_words(progress, now_ms)
+        click.echo(job_text(job, attempts, events, now_ms, served=served, progress=said, effects=done))
 
 
 @jobs.command("retry")

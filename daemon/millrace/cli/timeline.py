@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
+from millrace.cli.effects import effect_lines
 from millrace.cli.filters import status_words
 from millrace.cli.history import history
 from millrace.cli.output import colored, plain, plain_lines, plural
@@ -16,6 +17,7 @@ from millrace.ledger.states import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from millrace.ledger.effect_rows import EffectRow
     from millrace.ledger.rows import AttemptRow, EventRow, JobRow
 
 _LABEL: Final = 12
@@ -32,6 +34,7 @@ def job_text(
     *,
     served: bool = True,
     progress: str = "",
+    effects: Sequence[EffectRow] = (),
 ) -> str:
     """
     Return all that `jobs show` tells of a job.
@@ -39,11 +42,14 @@ def job_text(
     Args:
         served: Whether a daemon runs.
         progress: How far the job said last that it was; empty when it has not said.
+        effects: What it did to the outside world with `once`.
     """
     lines = history(job, attempts, events, now_ms, served=served)
     facts = [*_facts(job, now_ms), *([fact("progress", progress)] if progress else [])]
     parts = [_head(job), *facts, "", colored_title("History")]
     parts += [f"  {_offset(line.at - job.created_at):>9}  {_folded(line.words)}" for line in lines]
+    if effects:
+        parts += ["", colored_title("Effects"), *(f"  {line}" for line in effect_lines(effects))]
     if job.error:
         parts += ["", colored_title("Last error" if job.status != Status.SUCCEEDED else "Last error, since overcome")]
         parts += [f"  {line}" for line in _error_lines(job)]

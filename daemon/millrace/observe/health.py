@@ -57,6 +57,7 @@ class Health:
             "queues": self._queues,
             "jobs": self._jobs,
             "effects": self._effects,
+            "effects": self._effects,
             "schedules": self._schedules,
             "backup": self._backup,
         }
@@ -161,6 +162,13 @@ class Health:
 
     def _schedules(self) -> Verdict:
         return _schedules_verdict(self._facts.schedules())
+
+    def _effects(self) -> Verdict:
+        counts = self._facts.reads.effect_counts()
+        if counts.for_a_person:
+            why = f"{counts.for_a_person} effects are in doubt and wait for a person: millrace effects list --doubt"
+            return Verdict("warn", counts._asdict(), why)
+        return Verdict("pass", counts._asdict())
 
     def _effects(self) -> Verdict:
         counts = self._facts.reads.effect_counts()

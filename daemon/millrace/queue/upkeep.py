@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
 from millrace.errors import LedgerError, UnknownTask
-from millrace.events import PartRestarted
+from millrace.events import EffectInDoubt, PartRestarted
 from millrace.runner.outcome import record_again
 
 if TYPE_CHECKING:
@@ -148,12 +148,19 @@ class Upkeep:
         self._kit.children.reap_idle()
         record_again(self._kit)
         self._go_on_with_runs()
+        self._tell_of_doubts()
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
             try:
                 self._kit.moves.beat().wait(BEAT_S)
             except LedgerError as error:
                 self._kit.emit(PartRestarted("heartbeat", str(error)))
+
+    def _tell_of_doubts(self) -> None:
+        """Say which effects wait for a person since the last look."""
+        if self._ledger.reads.doubts_to_tell():
+            for client, key, job_id in self._kit.moves.effects_to_tell().wait():
+                self._kit.emit(EffectInDoubt(client, key, job_id))
 
     def _go_on_with_runs(self) -> None:
         """Cancel more jobs of runs whose end was asked for, and put back more where that was; for a turn at most."""

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import ExitStack, closing
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from millrace.events import ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem
 from millrace.ledger.ledger import Ledger
+from millrace.queue.submit import Submitter
+from millrace.triggers.acts import backfill, fire_now
+from tests.ledger.rig import OwnClock
 from tests.triggers.rig import LIMIT_S, Room
 
 if TYPE_CHECKING:
@@ -19,7 +23,6 @@ if TYPE_CHECKING:
     from tests.conftest import Until
 
 MINUTELY: dict[str, Any] = {"task": "report", "cron": "* * * * *"}
-DAY_MIN = 1440
 
 
 class MakeRoom(Protocol):
@@ -342,3 +345,84 @@ def test_a_pause_by_another_process_is_heard(make_room: MakeRoom) -> None:
     room.scheduler.turn()
     room.pass_time(1, "x")
     assert room.outcomes("x") == {"skipped": 1}
+
+
+def test_a_restart_inside_the_repeated_hour_fires_nothing_again(tmp_path: Path) -> None:
+    """02:30 comes twice that night and runs once; what is hourly runs in each of both hours."""
+    berlin = {"task": "report", "timezone": "Europe/Berlin", "overlap": "allow"}
+    schedules = {"once": berlin | {"cron": "30 2 * * *"}, "hourly": berlin | {"cron": "0 * * * *"}}
+    clock = OwnClock()
+    clock.ms = round(datetime(2027, 10, 31, 0, 20, tzinfo=UTC).timestamp() * 1000)  # 02:20 summer time
+    with closing(Room(tmp_path, schedules, clock=clock)) as room:
+        room.start()
+        for _ in range(6):  # until 03:20 winter time, with a restart each 20 minutes
+            for key in schedules:
+                room.pass_time(10, key)
+            room.restart()
+        assert [row.due_at for row in room.fires("once")] == [_utc(0, 30)]
+        assert [row.due_at for row in room.fires("hourly")] == [_utc(1, 0), _utc(2, 0)]
+
+
+def _utc(hour: int, minute: int) -> int:
+    return round(datetime(2027, 10, 31, hour, minute, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize("by_s", [3600.0, 3 * 86400.0])
+def test_a_clock_that_jumps_ahead_makes_up_for_what_it_jumped_over(
+    make_room: MakeRoom, until: Until, by_s: float
+) -> None:
+    """It is noticed at once, and no due time is without a row."""
+    room = make_room(cron="0 * * * *")
+    room.clock.ms += round(by_s * 1000)  # and not the monotonic one
+    until(lambda: bool(room.fires("x")) and room.scheduler.lag_s() == 0)
+    assert sum(room.outcomes("x").values()) == by_s / 3600
+    assert len(room.jobs()) == 1
+    assert any(isinstance(event, ClockJumped) for event in room.events)
+
+
+def test_a_fire_by_hand_takes_its_turn(make_room: MakeRoom) -> None:
+    """Also when something of the schedule waits already."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    schedule = room.scheduler.timetable.schedules["x"]
+    submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, room.ledger.reads, emit=room.emit)
+    for _ in range(2):
+        ticket = fire_now(schedule, submitter, room.ledger.moves, now=room.clock.now_ms(), actor="cli:ann")
+        assert ticket.wait(LIMIT_S)[0] is None
+    for number in range(1, 4):
+        assert len(room.jobs()) == number
+        room.end(room.claim())
+        room.scheduler.turn()
+    assert [row.how for row in room.fires("x")] == ["clock", "hand", "hand"]
+
+
+def test_a_backfill_runs_one_by_one_and_costs_no_fire(make_room: MakeRoom) -> None:
+    """What is due while something is made up for waits for it, and goes before the rest of it."""
+    room = make_room(overlap="skip")
+    schedule = room.scheduler.timetable.schedules["x"]
+    submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, room.ledger.reads, emit=room.emit)
+    now = room.clock.now_ms() // 60_000 * 60_000
+    times = [now - 180_000, now - 120_000]
+    assert backfill(schedule, times, submitter, room.ledger.moves, actor="cli:ann").wait(LIMIT_S) == 2
+    assert backfill(schedule, times, submitter, room.ledger.moves, actor="cli:ann").wait(LIMIT_S) == 0
+    room.scheduler.turn()
+    room.pass_time(1, "x")
+    for number in range(1, 4):
+        assert len(room.jobs()) == number
+        room.end(room.claim())
+        room.scheduler.turn()
+    assert [job.due_at for job in room.jobs()] == [times[0], now + 60_000, times[1]]
+    assert room.outcomes("x") == {"late": 2, "on_time": 1}
+
+
+def test_what_waits_and_can_no_longer_run_is_missed(make_room: MakeRoom) -> None:
+    """It must not stand in the way of what comes."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    room.pass_time(1, "x")
+    del room.tasks.tasks["report"]
+    room.restart()
+    room.end(room.claim())
+    room.scheduler.turn()
+    assert [row.outcome for row in room.fires("x")] == ["on_time", "missed"]
+    assert room.ledger.reads.turn("x").next is None

@@ -30,8 +30,10 @@ ON CONFLICT DO UPDATE SET fingerprint = ?2, last = ?3"""
 _GONE: Final = """  -- what waited for its turn when its schedule went
 UPDATE fire SET state = 'none', outcome = 'skipped', why = 'the schedule was removed'
  WHERE key = ? AND state = 'pending'"""
-_ADVANCE: Final = """  -- nobody has decided since
-UPDATE schedule SET last = ?1 WHERE key = ?2 AND last = ?3"""
+_SAME: Final = """  -- nobody has decided since
+SELECT 1 FROM schedule WHERE key = ? AND last = ?"""
+_ADVANCE: Final = """  -- how far it is decided
+UPDATE schedule SET last = ? WHERE key = ?"""
 _OPEN: Final = """  -- what a schedule has not been seen to be over with; served by fire_open
 SELECT due_at, how, job_id, run_id FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'open'"""
 _WAITS: Final = """  -- whether something of a schedule waits for its turn; served by fire_open
@@ -82,10 +84,11 @@ def sync(tx: Transaction, wanted: Mapping[str, str]) -> dict[str, ScheduleState]
 
 def fire(tx: Transaction, decision: Decision) -> Fired:
     """Write what was decided about a schedule's due times, and submit what is to run; all of it or nothing."""
+    if not tx.rows(_SAME, (decision.key, decision.last)):
+        return Fired("stale")
     if decision.alone and _in_the_way(tx, decision.key):
         return Fired("busy")
-    if tx.run(_ADVANCE, (decision.upto, decision.key, decision.last)) != 1:
-        return Fired("stale")
+    tx.run(_ADVANCE, (decision.upto, decision.key))
     place = decision.key, decision.schedule, decision.client
     return Fired("done", _write(tx, place, "clock", decision.fires))
 

@@ -39,7 +39,7 @@ def fire_now(
         anyway: Start it also while the run before is not over.
     Raises: UnknownTask, PayloadError, TooLarge.
     """
-    work = prepared(submitter, order_of(schedule), now)
+    work = prepared(submitter, order_of(schedule))
     new = NewFire(now, "on_time", f"fired by {actor}", now, expected_by=schedule.expected_by(now), work=work)
     return moves.fire_now(place_of(schedule), new, overlap=schedule.overlap, actor=actor, anyway=anyway)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from millrace.clock import MS
 from millrace.errors import MillraceError
 from millrace.events import AttemptEnded, RunEnded, ScheduleFired, ScheduleMissed, SchedulePassedOver, ScheduleProblem
-from millrace.ledger.fire_rows import OVER, Turn
+from millrace.ledger.fire_rows import BACKFILL, HAND, OVER, Turn
 from millrace.queue.bounds import COMMIT_S
 from millrace.queue.fire import announce, prepared
 from millrace.triggers.deciding import decide
@@ -283,11 +283,12 @@ class Scheduler:
     @staticmethod
     def _blocked(held: _Held, turn: Turn) -> list[FireRow]:
         beside = held.schedule.overlap == "allow"
-        return [row for row in turn.runs if not beside or row.how == "backfill"]
+        return [row for row in turn.runs if not beside or row.how == BACKFILL]
 
     def _submit(self, key: str, held: _Held, row: FireRow) -> None:
         try:
-            work = prepared(self._submitter, order_of(held.schedule), row.due_at)
+            due_at = None if row.how == HAND else row.due_at
+            work = prepared(self._submitter, order_of(held.schedule), due_at)
         except MillraceError as error:
             if self._moves.drop_fire(key, row.due_at, row.how, str(error)).wait(COMMIT_S):
                 self._emit(ScheduleMissed(key, 1, str(error)))

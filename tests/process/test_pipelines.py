@@ -248,3 +248,12 @@ def test_a_crash_of_a_record_costs_an_attempt_of_that_record(pipes: Pipes) -> No
 
     assert run.status == "succeeded"
     assert [job.crashes for _, job in sorted(pipes.jobs(run.id, "points").items())] == [1, 0]
+
+
+def test_what_was_handed_to_a_child_that_died_keeps_its_arguments(pipes: Pipes) -> None:
+    """Short jobs go to a child by the batch; those that it had not begun begin in another, with the same values."""
+    source = [{"n": n, "do": "done:kill" if n in (150, 250) else ""} for n in range(1, 401)]
+    run = pipes.ended(pipes.run("processes", source))
+
+    assert run.status == "succeeded"
+    assert "nothing" not in pipes.value(run.id, "summary")["done"]

@@ -97,7 +97,8 @@ def build(name: str, queue: str) -> Pipeline:  # noqa: C901 - a list of stages, 
 
     @flow.stage
     def done(lead: Lead, call: str = "", mail: str = "") -> str:
-        return call or mail
+        _obey("done", lead)
+        return call or mail or "nothing"
 
     @flow.collect
     def summary(points: Results[int], done: Results[str], segment: Results[str]) -> dict[str, Any]:

@@ -497,3 +497,28 @@ class EffectInDoubt(Event):
     client: str
     key: str
     job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned(Event):
+    """
+    What was old was removed, see `[retention]`. `jobs` counts those of the runs too; `early` is how many of them went
+    before their time, because the ledger was larger than `max_size`.
+    """
+
+    EVENT: ClassVar[str] = "ledger.pruned"
+    jobs: int
+    runs: int
+    audit_rows: int
+    early: int
+    took_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerOverBudget(Event):
+    """The ledger is larger than `[retention] max_size`, and nothing in it may be removed for that."""
+
+    EVENT: ClassVar[str] = "ledger.over_budget"
+    LEVEL: ClassVar[str] = "warning"
+    used_bytes: int
+    max_bytes: int

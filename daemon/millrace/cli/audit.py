@@ -82,11 +82,13 @@ def verify(session: Session, *, as_json: bool) -> int:
     from millrace.ledger.audit import verify as verify_chain
 
     with session.reads() as reads:
-        found = verify_chain(_all(reads), head := reads.audit_head())
+        found = verify_chain(_all(reads), head := reads.audit_head(), anchor := reads.audit_anchor())
     if as_json:
-        echo_json({"holds": found.broken_at is None, "head": head, **found._asdict()})
+        echo_json({"holds": found.broken_at is None, "head": head, "anchor": anchor, **found._asdict()})
     elif found.broken_at is None:
         click.echo(f"the chain holds: {plural(found.rows, 'row')}, the newest is {head or 'none'}")
+        if anchor is not None:
+            click.echo(f"what is older was pruned, up to {anchor}")
     else:
         click.echo(f"the chain is broken at row {found.broken_at}: {found.why}")
     return int(found.broken_at is not None)

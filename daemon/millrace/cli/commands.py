@@ -39,6 +39,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
     "backup": Entry("backup", "backup", "Back the site up into FILE, while it works."),
     "restore": Entry("backup", "restore", "Put the backup FILE back."),
+    "prune": Entry("prune", "prune", "Remove what is older than [retention] says."),
     "completion": Entry("completion", "completion", "Print the completion script of a shell."),
     "tokens": Entry("tokens", "tokens", "Who may use the HTTP interface: create, list, revoke."),
     "audit": Entry("audit", "audit", "Who did what: list, verify."),

@@ -21,11 +21,12 @@ _DURATIONS: Final = frozenset(
     | {("queues", "max_wait")}
     | {("schedules", key) for key in ("every", "catch_up_window", "jitter")}
     | {("backup", "every"), ("backup", "test_every")}
+    | {("retention", key) for key in ("succeeded", "cancelled", "dead", "runs", "audit")}
 )
 _RANGES: Final = frozenset({("defaults", "backoff")})
 _DEEPEST: Final = 3  # section, name, key
 _ROWS: Final = "rules"
-_SIZES: Final = frozenset({("web", "max_body"), ("queues", "memory")})
+_SIZES: Final = frozenset({("web", "max_body"), ("queues", "memory"), ("retention", "max_size")})
 
 
 def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from millrace.config.kinds import Text, Whole, duration
+from millrace.config.kinds import Text, Whole, duration, size
 
 _MINUTE = 60.0
 _DAY = 86_400.0
@@ -26,3 +26,22 @@ class BackupSettings(BaseModel):
     keep: Annotated[Whole, Field(ge=1, le=10_000)] = 7
     folder: Text = "backups"
     test_every: Annotated[float, duration(_MINUTE, _YEAR)] = 7 * _DAY
+
+
+class RetentionSettings(BaseModel):
+    """
+    `[retention]`: for how long what is over is kept, from its end on. What has no time is kept for ever.
+
+    `succeeded`, `cancelled` and `dead` are for jobs by themselves. A run is kept or removed as a whole, with all of its
+    jobs: after `runs`, and one with dead jobs not before `dead`. With them go their keys, which are free again.
+    Above `max_size` the oldest that succeeded or was cancelled goes earlier; dead letters never do.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    succeeded: Annotated[float, duration(_MINUTE, 100 * _YEAR)] | None = None
+    cancelled: Annotated[float, duration(_MINUTE, 100 * _YEAR)] | None = None
+    dead: Annotated[float, duration(_MINUTE, 100 * _YEAR)] | None = None
+    runs: Annotated[float, duration(_MINUTE, 100 * _YEAR)] | None = None
+    audit: Annotated[float, duration(_DAY, 100 * _YEAR)] | None = None
+    max_size: Annotated[int, size(10**6, 10**15)] | None = None

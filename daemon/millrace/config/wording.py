@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 # Sections of the contract that a later version brings: "did you mean" would send their author the wrong way.
-LATER: Final = frozenset({"services", "watches", "webhooks", "alerts", "retention", "engine"})
+LATER: Final = frozenset({"services", "watches", "webhooks", "alerts", "engine"})
 _REASONS: Final = {
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",

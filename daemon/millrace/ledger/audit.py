@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from millrace.ledger.transaction import Transaction
 
 HEAD: Final = "audit_head"  # the newest row, told apart from the rows: one that was cut off at the end shows too
+ANCHOR: Final = "audit_anchor"  # the last row that was removed for its age: its number and hash
 START: Final = ""  # what stands before the first row
 
 _HEAD: Final = """  -- the newest row's number and hash
@@ -88,7 +89,12 @@ def _head(tx: Transaction) -> tuple[int, str]:
     found = tx.rows(_HEAD)
     if not found:
         return 0, START
-    number, _, digest = found[0][0].partition(":")
+    return _numbered(found[0][0])
+
+
+def _numbered(text: str) -> tuple[int, str]:
+    """Return the number and the hash of a row that the ledger tells of."""
+    number, _, digest = text.partition(":")
     return int(number), digest
 
 
@@ -98,21 +104,24 @@ def chain(before: str, row: AuditRow) -> str:
     return sha256(dump([before, *row[:-1]]).encode()).hexdigest()
 
 
-def verify(rows: Iterable[AuditRow], head: str | None) -> Verified:
+def verify(rows: Iterable[AuditRow], head: str | None, anchor: str | None = None) -> Verified:
     """
     Check the chain from its first row to its last.
 
     Args:
         rows: All of them, oldest first.
         head: What the ledger says of the newest; None if it says nothing.
+        anchor: What it says of the last row that was removed for its age; None if none was.
     """
-    count, before = 0, START
+    gone, before = _numbered(anchor) if anchor else (0, START)
+    count = gone
     for row in rows:
         if row.id != count + 1:
-            return Verified(count, count + 1, f"row {count + 1} is missing")
+            return Verified(count - gone, count + 1, f"row {count + 1} is missing")
         if row.hash != chain(before, row):
-            return Verified(count, row.id, f"row {row.id}, or the one before it, was changed")
+            return Verified(count - gone, row.id, f"row {row.id}, or the one before it, was changed")
         count, before = row.id, row.hash
     if head != (f"{count}:{before}" if count else None):
-        return Verified(count, count + 1, f"the newest rows are missing: the ledger has told of {head or 'none'}")
-    return Verified(count)
+        why = f"the newest rows are missing: the ledger has told of {head or 'none'}"
+        return Verified(count - gone, count + 1, why)
+    return Verified(count - gone)

@@ -20,6 +20,7 @@ from millrace.ledger import (
     fires,
     notes,
     progress,
+    prune,
     recover,
     run_cancel,
     runs,
@@ -325,6 +326,30 @@ class Moves:
     def revoke_token(self, token_id: str, *, actor: str) -> Ticket[None]:
         """Close a token for good."""
         return self._act(actor, "token.revoke", token_id, lambda tx: tokens.revoke_token(tx, token_id))
+
+    def prune_jobs(self, ids: Sequence[str], status: Status, before: int) -> Ticket[int]:
+        """Remove old jobs that belong to no run; see `prune.prune_jobs`."""
+        return self._writer.submit(lambda tx: prune.prune_jobs(tx, ids, status, before))
+
+    def begin_prune_run(self, run_id: str, before: int) -> Ticket[bool]:
+        """Begin to remove an old run; see `prune.begin_run`."""
+        return self._writer.submit(lambda tx: prune.begin_run(tx, run_id, before))
+
+    def prune_run(self, run_id: str, limit: int) -> Ticket[tuple[int, bool]]:
+        """Go on with it; the ticket carries how many jobs went, and whether there is more."""
+        return self._writer.submit(lambda tx: prune.prune_run(tx, run_id, limit))
+
+    def prune_fires(self, before: int, limit: int) -> Ticket[int]:
+        """Remove old due times of schedules; the ticket carries how many."""
+        return self._writer.submit(lambda tx: prune.prune_fires(tx, before, limit))
+
+    def prune_audit(self, before: int, limit: int) -> Ticket[int]:
+        """Remove the oldest rows of the audit log; see `prune.prune_audit`."""
+        return self._writer.submit(lambda tx: prune.prune_audit(tx, before, limit))
+
+    def vacuum(self, pages: int) -> Ticket[int]:
+        """Give free pages of the file back; the ticket carries how many are left."""
+        return self._writer.submit(lambda tx: prune.vacuum(tx, pages))
 
     def audit(self, actor: str, action: str, subject: str, facts: dict[str, Any] | None = None) -> Ticket[None]:
         """Write an act that changes nothing else in the ledger, such as a reload, into the audit log."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from millrace.errors import LedgerError, NotFound
-from millrace.ledger.audit import HEAD, AuditRow
+from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
@@ -277,6 +277,11 @@ class Reads(RunReads, FireReads, EffectReads):
     def audit_head(self) -> str | None:
         """Return what the ledger says of the newest row of the audit log, None if it never had one."""
         found = self._rows("SELECT value FROM meta WHERE key = ?", (HEAD,))
+        return str(found[0][0]) if found else None
+
+    def audit_anchor(self) -> str | None:
+        """Return what the ledger says of the last row of the audit log that was pruned, None if none was."""
+        found = self._rows("SELECT value FROM meta WHERE key = ?", (ANCHOR,))
         return str(found[0][0]) if found else None
 
     def note(self, name: str) -> str | None:

@@ -113,7 +113,7 @@ def examine(copy: Path) -> Examined:
     reads = Reads(copy)
     try:
         connection = reads.connection()
-        version = int(connection.pragma("user_version"))  # type: ignore[call-overload]
+        version = int(connection.pragma("user_version"))
         if version > VERSION:
             msg = f"it was written by a newer Millrace (ledger version {version}; this one knows {VERSION})"
             raise LedgerForeign(msg)
@@ -134,7 +134,7 @@ def _contents(reads: Reads, connection: apsw.Connection, version: int) -> Examin
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit'").fetchall():  # version 1 had none
         head = reads.audit_head()
         all_rows = connection.execute("SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id")
-        chain = verify((AuditRow(*row) for row in all_rows), head)
+        chain = verify((AuditRow(*row) for row in all_rows), head, reads.audit_anchor())
         rows = chain.rows
         flaws = () if chain.broken_at is None else (f"audit log: {chain.why}",)
     return Examined(

@@ -1,12 +1,13 @@
-"""The care of a site's storage while its daemon runs: backups. See `chores`."""
+"""The care of a site's storage while its daemon runs: what is old is removed, backups are made. See `chores`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from millrace.events import PartRestarted
 from millrace.process.backup.rota import Rota
 from millrace.process.chores import Chores
+from millrace.process.retention import Retention
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from millrace.events import Emit
     from millrace.process.engine import Engine
 
+PRUNE_EVERY_S: Final = 600.0
+
 
 class Care:
     """The chores of one daemon."""
@@ -22,6 +25,7 @@ class Care:
     def __init__(self, site: Site, engine: Engine, *, clock: Clock, emit: Emit) -> None:
         self._settings = site.settings
         self._emit = emit
+        self._clock = clock
         moves, reads = engine.moves, engine.ledger.reads
         rota = Rota(
             site.places,
@@ -32,7 +36,12 @@ class Care:
             emit=emit,
             stop=lambda: self._chores.ending,
         )
-        self._chores = Chores({"backup": rota.turn}, clock=clock, emit=emit)
+        self._chores = Chores(
+            {"prune": self._prune, "space": self._give_back, "backup": rota.turn}, clock=clock, emit=emit
+        )
+        self._reads = reads
+        self._retention = Retention(moves, reads, clock, emit, self._chores.end)
+        self._prune_at = clock.monotonic()
 
     def start(self) -> None:
         """Begin."""
@@ -46,6 +55,15 @@ class Care:
         """Start the thread again if it has died."""
         if self._chores.revive():
             self._emit(PartRestarted("chores", "its thread had ended"))
+
+    def _prune(self) -> None:
+        if self._clock.monotonic() >= self._prune_at:
+            self._prune_at = self._clock.monotonic() + PRUNE_EVERY_S
+            self._retention.run(self._settings.retention)
+
+    def _give_back(self) -> None:
+        counts = self._reads.status_counts()
+        self._retention.give_back(idle=not (counts["queued"] or counts["running"]))
 
     def stop(self) -> None:
         """End what is being done; it need not have been started."""

@@ -33,7 +33,7 @@ class Chores:
         self._chores = chores
         self._clock = clock
         self._emit = emit
-        self._end = threading.Event()
+        self.end = threading.Event()  # set when all shall stop
         self._paused: dict[str, float] = {}
         self._thread: threading.Thread | None = None
 
@@ -45,7 +45,7 @@ class Chores:
     @property
     def ending(self) -> bool:
         """Whether what is being done should be left: it is done again after the next start."""
-        return self._end.is_set()
+        return self.end.is_set()
 
     def revive(self) -> bool:
         """Start the thread again if it has ended though nobody stopped it; return whether it had."""
@@ -56,12 +56,12 @@ class Chores:
 
     def stop(self) -> None:
         """End it; a chore that does not end by then ends with the process."""
-        self._end.set()
+        self.end.set()
         if self._thread is not None:
             self._thread.join(STOP_S)
 
     def _loop(self) -> None:
-        while not self._clock.wait(self._end, TURN_S):
+        while not self._clock.wait(self.end, TURN_S):
             for name, chore in self._chores.items():
                 if self.ending:
                     return

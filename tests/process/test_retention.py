@@ -1,0 +1,63 @@
+"""What is old goes, while the daemon works and by hand; shown first."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from millrace.clock import MS, SYSTEM, SystemClock
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
+from tests.process.scratch import LIMIT_S, until
+
+if TYPE_CHECKING:
+    from tests.process.conftest import MakeSite
+    from tests.process.scratch import Scratch
+
+
+class Earlier(SystemClock):
+    """A clock of two days ago."""
+
+    def now_ms(self) -> int:
+        """See `Clock`."""
+        return SYSTEM.now_ms() - 2 * 86_400 * MS
+
+
+def fill(site: Scratch, count: int) -> None:
+    """Let jobs have succeeded two days ago."""
+    with Ledger(site.ledger, clock=Earlier(), synchronous="normal") as ledger:
+        ledger.moves.daemon = "d1"
+        ledger.moves.accept([NewJob("add", "old", '{"a":1,"b":2}') for _ in range(count)]).wait(LIMIT_S)
+        for held in ledger.moves.claim("old", count).wait(LIMIT_S):
+            ledger.moves.succeed(held, "3", duration_s=0.1).wait(LIMIT_S)
+
+
+def test_the_command_shows_first_and_then_removes(make_site: MakeSite) -> None:
+    """And the balance says what became of them."""
+    site = make_site('[retention]\nsucceeded = "1d"\n')
+    fill(site, 30)
+    shown = json.loads(site.run("prune", "--dry-run", "--json").stdout)
+    assert shown[0] == {"kind": "succeeded", "kept_s": 86400.0, "number": 30, "jobs": 0}
+    assert site.reads.status_counts()["succeeded"] == 30
+    site.run("prune", code=1)  # nobody is there to say yes
+    assert "succeeded" in site.run("prune", "--dry-run").stdout
+    done = json.loads(site.run("prune", "--yes", "--json").stdout)
+    assert (done["jobs"], done["runs"], done["early"]) == (30, 0, 0)
+    balance = site.reads.balance(count_rows=True)
+    assert (balance.difference, balance.pruned) == (0, 30)
+    assert "removed 0 jobs" in site.run("prune", "--yes").stdout
+    assert json.loads(site.run("doctor", "--json", code=None).stdout)["checks"]
+
+
+def test_a_daemon_removes_what_is_old_and_works_on(make_site: MakeSite) -> None:
+    """Nobody has to think of it; and it is told."""
+    site = make_site('[retention]\nsucceeded = "1d"\n')
+    fill(site, 250)
+    daemon = site.serve()
+    job_id = site.submit("add", a=1, b=2)
+    assert daemon.await_event("ledger.pruned")["jobs"] == 250
+    assert site.await_final(job_id).status == "succeeded"
+    until(lambda: site.reads.balance(count_rows=True).pruned == 250, "the count of the pruned")
+    conservation = site.ask("GET", "/health").json()["checks"]["conservation"]
+    assert (conservation["status"], conservation["pruned"], conservation["accepted"]) == ("pass", 250, 251)
+    assert daemon.stop() == 0

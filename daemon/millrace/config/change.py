@@ -54,16 +54,14 @@ def _queue(old: QueueSettings, new: QueueSettings) -> QueueSettings:
 
 
 def _different(old: Settings, new: Settings) -> Iterator[str]:
-    before, after = (dict(_leaves(settings.model_dump())) for settings in (old, new))
-    yield from (key for key in sorted({*before, *after}) if before.get(key, _ABSENT) != after.get(key, _ABSENT))
+    yield from sorted(_differences(old.model_dump(), new.model_dump()))
 
 
-_ABSENT: Final = object()
-
-
-def _leaves(tree: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{path}{key}.")
-        else:
-            yield f"{path}{key}", value
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Yield the dotted keys whose values differ; a table that one side lacks is named as a whole."""
+    for key in {*old, *new}:
+        before, after = old.get(key), new.get(key)
+        if key in old and key in new and isinstance(before, dict) and isinstance(after, dict):
+            yield from _differences(before, after, f"{path}{key}.")
+        elif key not in old or key not in new or before != after:
+            yield f"{path}{key}"

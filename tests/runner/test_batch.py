@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from millrace.events import JobLogged
+from millrace.ledger.plan import Plan, PlanStage
+from millrace.ledger.rows import NewRun
 from millrace.runner import tree
 from millrace.runner.batch import STALL_S, Batch
 from millrace.runner.run import run_job
@@ -36,8 +38,10 @@ class Shift:
     def __init__(self, rig: Rig, jobs: list[Job], stall_s: float = LIMIT_S) -> None:
         self._rig = rig
         self._stall_s = stall_s
-        self.ids = [rig.accept(task, **payload) for task, payload in jobs]
-        self.claims = [rig.claim() for _ in jobs]
+        for task, payload in jobs:
+            rig.accept(task, **payload)
+        self.claims = rig.ledger.moves.claim("default", 100).wait(LIMIT_S)
+        self.ids = [held.job_id for held in self.claims]
         self.back: list[Claim] = []
 
     def work(self) -> None:
@@ -98,6 +102,18 @@ def test_a_crash_is_charged_to_the_job_that_ran(rig: Rig, page: Path, trick: str
     assert [rig.row(job_id).failures for job_id in shift.ids] == [0, 0, 1, 0, 0]
     assert page.read_text().split() == list("abde")
     assert rig.alone()
+
+
+def test_the_stage_behind_a_child_that_died_has_its_arguments_in_the_next(rig: Rig) -> None:
+    """They are gathered when it is handed over, and again for the child that begins it: else its defaults would do."""
+    stages = tuple(PlanStage(name, f"tens.{name}", "default") for name in ("last", "behind"))
+    rig.ledger.moves.start_run(NewRun("tens", Plan("tens", stages), '{"n":7}')).wait(LIMIT_S)
+    shift = Shift(rig, [])
+    assert [held.stage for held in shift.claims] == ["last", "behind"]
+    shift.work()
+
+    assert [rig.row(job_id).result for job_id in shift.ids] == ["70", "70"]
+    assert [rig.row(job_id).crashes for job_id in shift.ids] == [0, 0]
 
 
 def test_an_idle_child_that_died_costs_no_job_of_the_batch(rig: Rig, page: Path) -> None:

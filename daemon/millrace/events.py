@@ -352,6 +352,18 @@ class ConservationBroken(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OrphansFound(Event):
+    """Jobs or runs would never have gone on by themselves; `mended` of them go on or are parked with their reason."""
+
+    EVENT: ClassVar[str] = "conservation.orphans"
+    LEVEL: ClassVar[str] = "error"
+    count: int
+    mended: int
+    kinds: str
+    details: str
+
+
+@dataclass(frozen=True, slots=True)
 class SubscriberFailed(Event):
     """Something that listens to events failed at one; the others heard it. `times` counts its failures."""
 

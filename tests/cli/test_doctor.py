@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
 import os
 import socket
 from typing import TYPE_CHECKING, Any
+
+import apsw
 
 from millrace.cli.main import cli
 from millrace.cli.session import Session
@@ -20,7 +23,10 @@ if TYPE_CHECKING:
 
     Call = Callable[..., Done]
 
-CHECKS = ["settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "clock", "token", "listen", "daemon"]
+CHECKS = [
+    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "orphans", "clock", "token", "listen",
+    "daemon",
+]  # fmt: skip
 
 
 def examined(call: Call) -> dict[str, Any]:
@@ -167,3 +173,28 @@ def test_a_daemon_that_makes_no_progress_is_a_failure(site: Site, call: Call, pa
         os.close(lock)
     assert found["level"] == "fail"
     assert "no progress" in found["text"]
+
+
+def test_jobs_that_nothing_moves_are_named(call: Call, past: Past, site: Site) -> None:
+    """They look like any that waits, and would do so for ever."""
+    held = past.claimed()
+    past.moves.park(held, "doubt", due_at=None, duration_s=0.1).wait()
+    assert examined(call)["orphans"]["level"] == "ok"
+    connection = apsw.Connection(str(site.ledger))
+    connection.execute("UPDATE job SET reason = 'backoff' WHERE id = ?", (held.job_id,))
+    connection.close()
+
+    check = examined(call)["orphans"]
+
+    assert check["level"] == "warn"
+    assert f"never_ready: 1 job or run: {held.job_id}" in check["text"]
+    assert "millrace explain" in check["repair"]
+
+
+def test_what_only_the_daemon_sees_is_told_from_its_note(call: Call, past: Past) -> None:
+    """A queue without workers is no flaw of the ledger: the daemon that has none for it knows."""
+    job_id = past.job(queue="nowhere")
+    ids = [{"kind": "no_workers", "id": job_id, "detail": "queue nowhere has no workers"}]
+    past.moves.note("orphans", json.dumps({"count": 1, "ids": ids})).wait()
+
+    assert f"no_workers: 1 job or run: {job_id}" in examined(call)["orphans"]["text"]

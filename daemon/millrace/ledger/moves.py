@@ -19,6 +19,7 @@ from millrace.ledger import (
     finish,
     fires,
     notes,
+    orphans,
     progress,
     prune,
     recover,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from millrace.ledger.accept import Accepted
     from millrace.ledger.effect_rows import EffectEnd, Intent
     from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
+    from millrace.ledger.orphans import Orphan
     from millrace.ledger.rows import (
         ChildRow,
         Claim,
@@ -261,6 +263,10 @@ class Moves:
     def settle_run(self, run_id: str) -> Ticket[str]:
         """Do what a run as it stands makes possible; the ticket carries its status."""
         return self._writer.submit(lambda tx: runs.settle(tx, run_id))
+
+    def put_right(self, found: Orphan) -> Ticket[bool]:
+        """Let a job go on that nothing would have moved; the ticket says whether it was as it was seen."""
+        return self._writer.submit(lambda tx: orphans.put_right(tx, found, self.daemon))
 
     def progress(self, held: Claim, done: int, total: int | None) -> Ticket[None]:
         """Note how far a running job is, fenced by the attempt."""

@@ -141,6 +141,9 @@ class Health:
         if figures["difference"]:
             why = f"{figures['difference']} accepted jobs are not accounted for: run `millrace doctor`"
             return Verdict("fail", figures, why)
+        lost = figures["orphans"]["count"] - figures["orphans"].get("mended", 0)
+        if lost > 0:
+            return Verdict("warn", figures, f"{lost} jobs or runs do not go on by themselves: run `millrace doctor`")
         return Verdict("pass", figures)
 
     def _queues(self) -> Verdict:

@@ -20,6 +20,7 @@ from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow
 from millrace.ledger.wake import Listener
 from millrace.observe.facts import ScheduleFacts
+from millrace.queue.patrol import Patrol
 from millrace.queue.pool import Pool, PoolState
 from millrace.queue.submit import Submitter
 from millrace.queue.upkeep import Upkeep, promote_what_fits
@@ -112,6 +113,7 @@ class Engine:
             )
             for name, queue in settings.queues.items()
         ]
+        self.patrol = Patrol(self.ledger, self._kit, self.running, lambda: {pool.intake.queue for pool in self._pools})
         self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
         self.scheduler = Scheduler(
             self.registry,

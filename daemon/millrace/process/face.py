@@ -37,8 +37,11 @@ class Face:
         self._bus = bus
         self._end = threading.Event()
         self._accepting = False
+        self._patrol = engine.patrol
         settings = site.settings
-        self._conservation = ConservationCheck(engine.ledger.reads, clock=clock, emit=bus.emit)
+        self._conservation = ConservationCheck(
+            engine.ledger.reads, clock=clock, emit=bus.emit, orphans=engine.patrol.figures
+        )
         self._facts = facts = Facts(
             ledger=site.places.ledger,
             reads=engine.ledger.reads,
@@ -103,7 +106,8 @@ class Face:
     def _prove(self) -> None:
         while True:
             try:
-                self._conservation.refresh()
+                self._conservation.refresh(self._end)
+                self._patrol.look(self._end)
             except LedgerError as error:
                 if self._end.is_set():
                     return  # the ledger closes under a look that takes long

@@ -99,6 +99,43 @@ def test_a_job_that_kills_three_children_is_poison_and_delays_nobody(site: Scrat
     referee.judge_leavings()
 
 
+def test_others_are_done_while_a_poisonous_job_still_runs(site: Scratch, referee: Referee) -> None:
+    """They come with it and after it, on the same two workers; none waits for it, none goes down with it."""
+    site.serve()
+    job = NewJob("fragile", "default", '{"crash":"go","n":1,"name":"go","times":99}', max_attempts=21)
+    poison, *others = site.put(job, *(NewJob("mark", "default", f'{{"ms":0,"n":{n + 2}}}') for n in range(200)))
+    assert {site.await_final(other).attempt for other in others} == {1}
+    assert site.reads.job(poison).status == "running"
+    (site.root / "go").touch()
+    late = site.put(*(NewJob("mark", "default", f'{{"ms":1,"n":{n + 300}}}') for n in range(100)))
+    assert {(row.status, row.attempt) for row in map(site.await_final, late)} == {("succeeded", 1)}
+    row = site.await_final(poison)
+    assert (row.status, row.crashes, row.attempt) == ("dead", 3, 3)
+    assert [attempt.facts["signal"] for attempt in site.reads.attempts(poison)] == ["SIGKILL"] * 3
+    shown = site.run("dead", "show", poison).stdout
+    assert "it has taken down its process three times" in shown
+    assert shown.count("SIGKILL") >= 3, shown
+    referee.judge(failures=None, statuses=frozenset({"succeeded", "dead"}))
+
+
+def test_two_crashes_of_its_own_and_three_kills_of_the_daemon_make_no_poison(site: Scratch, referee: Referee) -> None:
+    """Together they would be five; only its own count."""
+    (site.root / "go").touch()
+    job = site.submit("fragile", n=1, crash="go", times=2, name="done", retries=20)
+    for kill in range(3):
+        daemon = site.serve()
+        until(lambda: site.reads.job(job).attempt == kill + 3, "the job to run")  # noqa: B023 - called at once
+        until(lambda: referee.effects()[-1].attempt == kill + 3, "the job to start")  # noqa: B023
+        daemon.kill()
+    (site.root / "done").touch()
+    site.serve()
+    row = site.await_final(job)
+    assert (row.status, row.crashes, row.failures, row.attempt) == ("succeeded", 2, 2, 6)
+    outcomes = [attempt.outcome for attempt in site.reads.attempts(job)]
+    assert outcomes == ["retried"] * 2 + ["lost"] * 3 + ["succeeded"]
+    referee.judge(failures=None)
+
+
 @pytest.mark.parametrize("queue", ["default", "io"])
 def test_four_kills_of_the_daemon_make_no_poison(site: Scratch, referee: Referee, queue: str) -> None:
     """The daemon's death is not the job's; but one that ran in its threads twice by then is put into a process."""

@@ -93,3 +93,17 @@ def bulk(n: int, fill: str) -> str:
     """Leave marks, and give back a part of what it was given."""
     work(n, 0)
     return fill[:1000]
+
+
+@task(timeout="60s", backoff="1ms..20ms", retries=20)
+def fragile(n: int, crash: str, times: int, name: str) -> int:
+    """Wait for a file, take its process down on the first `times` attempts, then work until another file is there."""
+    note("start")
+    while not Path(crash).exists():
+        threading.Event().wait(0.01)
+    if context().attempt <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not Path(name).exists():
+        threading.Event().wait(0.01)
+    note("end")
+    return n

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.cli.conftest import Done, Past
+    from tests.cli.conftest import Done, Past, Site
 
 
 def test_a_dead_job_is_explained_with_the_command_that_helps(call: Callable[..., Done], past: Past) -> None:
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_not_found(call: Callable[..., Done], past: Past, w
     done = call("explain", what)
 
     assert done.code == 4
-    assert f'there is no job, run or queue "{what}"' in done.err
+    assert f'there is no job, run, schedule or queue "{what}"' in done.err
     assert ('Did you mean "default"' in done.err) == (what == "defualt")
 
 
@@ -88,3 +88,17 @@ def test_a_start_that_could_be_several_names_them(call: Callable[..., Done], pas
     assert done.code == 4
     assert first in done.err
     assert second in done.err
+
+
+def test_a_schedule_is_explained_by_its_name(call: Callable[..., Done], past: Past, site: Site) -> None:
+    """Why nothing came last night."""
+    site.config.write_text(site.config.read_text() + '[schedules.nightly]\ntask = "add"\ncron = "0 2 * * *"\n')
+    past.job()
+
+    found = call("explain", "nightly", "--json").json
+
+    assert (found["kind"], found["name"], found["status"], found["code"]) == ("schedule", "nightly", "on", "no_daemon")
+    codes = [one["code"] for one in found["because"]]
+    assert codes == ["no_daemon", "schedule.problem", "schedule.never", "schedule.next"]
+    assert "left" in found["because"][1]["text"]
+    assert "Did you mean" in call("explain", "nigthly").err

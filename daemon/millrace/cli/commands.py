@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "runs": Entry("runs", "runs", "Runs of pipelines: list, show, cancel, resume."),
     "jobs": Entry("jobs", "jobs", "What was asked for: list, show, retry, cancel, wait."),
     "dead": Entry("dead", "dead", "The dead letters: list, show, retry, discard."),
-    "explain": Entry("explain", "explain", "Explain why a job, run or queue is as it is."),
+    "explain": Entry("explain", "explain", "Explain why a job, run, schedule or queue is as it is."),
     "effects": Entry("effects", "effects", "What was done to the outside world: list, settle."),
     "queues": Entry("queues", "queues", "The lanes: list, pause, resume."),
     "schedules": Entry("schedules", "schedules", "What runs when: list, next, test, fire, pause, resume."),

@@ -24,15 +24,15 @@ _NARROWEST: Final = 40
 
 
 @click.command("explain")
-@click.argument("what", metavar="JOB|RUN|QUEUE")
+@click.argument("what", metavar="JOB|RUN|SCHEDULE|QUEUE")
 @as_json
 @pass_session
 def explain(session: Session, what: str, *, as_json: bool) -> None:
     r"""
-    Explain why a job, run or queue is as it is.
+    Explain why a job, run, schedule or queue is as it is.
 
-    It says why something waits and until when, why it ran twice, why it is dead, and what would change that. Ids may
-    be shortened to a start that no other has.
+    It says why something waits and until when, why it ran twice, why it is dead, skipped or late, and what would
+    change that. Ids may be shortened to a start that no other has.
 
     \b
     Exit: 0 explained; 4 there is nothing of that id or name.
@@ -52,10 +52,28 @@ def _found(session: Session, what: str) -> Explanation:
     with session.reads() as reads:
         if what in queues:
             return explain_look.queue(reads, what, around)
-        found = _of_id(reads, what, around)
-    if found is None:
-        raise NotFound(f'there is no job, run or queue "{what}".{did_you_mean(what, queues)}')
+        found = _of_id(reads, what, around) or _of_schedule(session, reads, what, around)
+    if isinstance(found, list):
+        raise NotFound(f'there is no job, run, schedule or queue "{what}".{did_you_mean(what, [*queues, *found])}')
     return found
+
+
+def _of_schedule(session: Session, reads: Reads, what: str, around: Around) -> Explanation | list[str]:
+    """Explain the schedule of a name; return the names that there are if there is none."""
+    from millrace.cli.schedules import load_timetable
+    from millrace.observe import explain_look
+    from millrace.triggers.board import board
+
+    try:
+        timetable = load_timetable(session)
+    except MillraceError:
+        return []
+    try:
+        wanted = timetable.named(what)
+    except NotFound:
+        return timetable.names()
+    rows = board(timetable, wanted, reads, now=around.now_ms)
+    return explain_look.schedule(reads, what, rows, around)
 
 
 def _of_id(reads: Reads, what: str, around: Around) -> Explanation | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from millrace.ledger.net import Net
 from millrace.ledger.place import place, run_ender, standing
@@ -12,14 +12,18 @@ from millrace.ledger.states import Status
 from millrace.observe.explain_job import JobFacts, explain_job
 from millrace.observe.explain_queue import QueueFacts, explain_queue
 from millrace.observe.explain_run import RunFacts, explain_run, pause_of
+from millrace.observe.explain_schedule import ScheduleFacts, explain_schedule
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from millrace.ledger.reads import Reads
     from millrace.ledger.rows import JobRow, RunRow
     from millrace.observe.explain import Around, Explanation
     from millrace.observe.explain_waits import Pause
 
 _FEW: Final = 20
+SOME_FIRES: Final = 5
 
 
 def job(reads: Reads, found: JobRow, around: Around) -> Explanation:
@@ -59,3 +63,14 @@ def queue(reads: Reads, name: str, around: Around) -> Explanation:
     row = next((row for row in reads.queues() if row.name == name), None)
     row = row or QueueRow(name, paused=False, waiting=0, queued=0, running=0, oldest_queued_at=None)
     return explain_queue(QueueFacts(row, standing(reads, name)), around)
+
+
+def schedule(reads: Reads, name: str, rows: Sequence[Mapping[str, Any]], around: Around) -> Explanation:
+    """
+    Explain a schedule.
+
+    Args:
+        rows: What the board says of it, one row for each of its clients.
+    """
+    known = [ScheduleFacts(row, reads.fires(row["schedule"], limit=SOME_FIRES)) for row in rows]
+    return explain_schedule(name, known, around)

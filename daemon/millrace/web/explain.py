@@ -1,4 +1,4 @@
-"""`/api/v1/…/explain`: why a job, a run or a queue is as it is, and what would change that."""
+"""`/api/v1/…/explain`: why a job, a run, a schedule or a queue is as it is, and what would change that."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annota
 from millrace.errors import NotFound, did_you_mean
 from millrace.observe import explain_look
 from millrace.observe.explain import Around
+from millrace.triggers.board import board
+from millrace.triggers.timetable import timetable
 from millrace.web.answers import json_answer
 from millrace.web.api import find
 from millrace.web.auth import SITE_VIEWER, VIEWER, Caller
@@ -59,6 +61,23 @@ async def queue(request: Request, _caller: SiteViewer, name: str) -> Response:
         if name not in known:
             raise NotFound(f'no queue "{name}".{did_you_mean(name, known)}')
         return explain_look.queue(house.reads, name, _around(house)).as_json()
+
+    return json_answer(await aside(look))
+
+
+@router.get("/schedules/{name}/explain", summary="Explain a schedule", responses=_ANSWERS)
+async def schedule(request: Request, caller: Viewer, name: str) -> Response:
+    """Say why a schedule did not fire, fired late or was passed over. The name may carry a client: `name@client`."""
+    house: House = request.app.state.house
+
+    def look() -> dict[str, Any]:
+        found = timetable(house.settings, house.registry)
+        wanted = [one for one in found.named(name) if caller.client in (None, one.client)]
+        if not wanted:
+            raise NotFound(f'no schedule "{name}".')
+        around = _around(house)
+        rows = board(found, wanted, house.reads, now=around.now_ms)
+        return explain_look.schedule(house.reads, name, rows, around).as_json()
 
     return json_answer(await aside(look))
 

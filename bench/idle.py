@@ -68,15 +68,15 @@ def _free_port() -> int:
 
 
 @contextmanager
-def served(place: Path, variables: dict[str, str]) -> Iterator[Served]:
-    """Start the daemon as systemd does, wait for its READY, and stop it afterwards."""
+def served(place: Path, variables: dict[str, str], config: str = CONFIG) -> Iterator[Served]:
+    """Start the daemon of a site as systemd does, wait for its READY, and stop it afterwards."""
     address = place / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, (place / "log").open("ab") as log:
         manager.bind(str(address))
         manager.settimeout(LIMIT_S)
         began = perf_counter()
         process = subprocess.Popen(
-            [MILLRACE, "-c", CONFIG, "serve"],
+            [MILLRACE, "-c", config, "serve"],
             env={**variables, "NOTIFY_SOCKET": str(address)},
             stderr=log,
             cwd=REPOSITORY,

@@ -92,13 +92,19 @@ class Room:
         self.nudged += 1
 
     def start(self) -> None:
-        self.scheduler.start()
+        self.begin(self.scheduler)
+
+    @staticmethod
+    def begin(scheduler: Scheduler) -> None:
+        """Start a scheduler as a daemon does, whose upkeep gives it its first turn."""
+        scheduler.start()
+        scheduler.turn()
 
     def restart(self) -> None:
         """Let the daemon be another one; the one before said nothing at its end."""
         self.scheduler.stop()
         self.scheduler = self.another()
-        self.scheduler.start()
+        self.begin(self.scheduler)
 
     def pass_time(self, minutes: float, key: str) -> None:
         """Let time pass, and a schedule see it."""

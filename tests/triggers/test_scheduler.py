@@ -70,7 +70,7 @@ def test_two_daemons_fire_once(make_room: MakeRoom) -> None:
     """Each believes that it decides; the ledger lets one of them."""
     room = make_room(overlap="allow")
     other = room.another()
-    other.start()
+    room.begin(other)
     for _ in range(20):
         room.clock.advance(60)
         both = [threading.Thread(target=one.fire, args=("x",)) for one in (room.scheduler, other)]
@@ -183,7 +183,7 @@ def test_what_waits_for_its_turn_survives_a_kill(make_room: MakeRoom) -> None:
     room.ledger.moves.succeed(room.claim(), "null", duration_s=0.1).wait(LIMIT_S)
     room.restart()
     other = room.another()
-    other.start()
+    room.begin(other)
     both = [threading.Thread(target=one.turn) for one in (room.scheduler, other)]
     for thread in both:
         thread.start()
@@ -259,6 +259,7 @@ def test_a_reload_adds_changes_and_removes_schedules(make_room: MakeRoom) -> Non
     room.pass_time(1, "x")
     room.schedules = {"y": dict(MINUTELY)}
     room.scheduler.apply(room.settings())
+    room.scheduler.turn()
     room.clock.advance(60)
     room.scheduler.fire("x")
     room.scheduler.fire("y")
@@ -272,6 +273,7 @@ def test_a_reload_adds_changes_and_removes_schedules(make_room: MakeRoom) -> Non
     room.clock.advance(86400)
     room.schedules = {"y": MINUTELY | {"cron": "*/2 * * * *"}}
     room.scheduler.apply(room.settings())
+    room.scheduler.turn()
     room.scheduler.fire("y")
     assert len(room.fires("y")) == 1
 
@@ -304,6 +306,7 @@ def test_a_schedule_may_stand_beside_its_task_and_config_wins(tmp_path: Path) ->
         assert (found.target, found.overlap) == ("sweep", "allow")
         room.schedules = {"sweep": {"task": "sweep", "cron": "@daily"}}
         room.scheduler.apply(room.settings())
+        room.scheduler.turn()
         (found,) = room.scheduler.timetable.named("sweep")
         assert found.overlap == "skip"
 

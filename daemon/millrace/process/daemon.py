@@ -65,6 +65,7 @@ class Daemon:
             took_s = round(self._clock.monotonic() - began, 3)
             self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
             self._manager.tell(READY=1, STATUS=self._status())
+            engine.start_schedules()
             failed = self._serve(engine, care, self._reloader(engine, face, care))
         finally:
             self._wind_down(engine, face, care)

@@ -138,9 +138,12 @@ class Engine:
         promote_what_fits(self.ledger, self._kit)
         for pool in self._pools:
             pool.start()
-        self.upkeep.start()  # after them: it would take a pool that has not started for one that has died
-        self.scheduler.start()
+        self.upkeep.start()  # last: it would take a pool that has not started for one that has died
         self._started = True
+
+    def start_schedules(self) -> None:
+        """Fire schedules from now on. After an outage that is a lot of work at once, so a daemon is ready before it."""
+        self.scheduler.start()
 
     def states(self) -> list[PoolState]:
         """Return the pools at this moment."""

@@ -86,6 +86,7 @@ class Scheduler:
         self._held: dict[str, _Held] = {}
         self._clockwork: Clockwork | None = None
         self._started = False
+        self._unknown = True  # the settings were not read since they changed
         self._edition = ""
         self._waiting: set[str] = set()  # schedules of which something waits for its turn
         self._awaited: dict[str, str] = {}  # jobs and runs that are in the way of a schedule
@@ -96,15 +97,15 @@ class Scheduler:
     # ---- start, stop, reload
 
     def start(self) -> None:
-        """Learn the schedules; from now on they fire, what was missed at once."""
-        self._started = True
-        self._learn()
+        """Let the schedules fire from the next turn on, what was missed at once."""
+        self._started = self._unknown = True
+        self._nudge()
 
     def apply(self, settings: Settings) -> None:
-        """Let the schedules of new settings hold."""
+        """Let the schedules of new settings hold from the next turn on: who reloads does not wait for a commit."""
         self._settings = settings
-        if self._started:
-            self._learn()
+        self._unknown = True
+        self._nudge()
 
     def stop(self) -> None:
         """Fire nothing more; a fire that is under way is waited for."""
@@ -230,13 +231,27 @@ class Scheduler:
             self._nudge()
 
     def turn(self) -> None:
-        """Hear of what people did, and submit that whose turn has come; upkeep calls this again and again."""
-        if not self._started or self._clockwork is None:
+        """
+        Learn new schedules, hear of what people did, and submit that whose turn has come; upkeep calls this again and
+        again.
+
+        Raises: LedgerError; what was to be done is done by the next call.
+        """
+        if not self._started:
+            return
+        if self._unknown:
+            self._unknown = False
+            try:
+                self._learn()
+            except Exception:
+                self._unknown = True
+                raise
+        if self._clockwork is None:
             return
         edition = self._reads.schedule_edition()
         if edition != self._edition:
-            self._edition = edition
             self._look()
+            self._edition = edition
         now = self._clock.monotonic()
         with self._lock:
             ready, self._ready = self._ready, set()

@@ -534,3 +534,38 @@ class LedgerOverBudget(Event):
     LEVEL: ClassVar[str] = "warning"
     used_bytes: int
     max_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeStopped(Event):
+    """The disk is nearly full: no work is taken in from outside, what was accepted goes on."""
+
+    EVENT: ClassVar[str] = "storage.intake_stopped"
+    LEVEL: ClassVar[str] = "error"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeResumed(Event):
+    """There is room again, and work is taken in."""
+
+    EVENT: ClassVar[str] = "storage.intake_resumed"
+
+
+@dataclass(frozen=True, slots=True)
+class LogPinned(Event):
+    """The ledger's write-ahead log grows beyond its bound: a reader that stays for long keeps it from being cut back."""
+
+    EVENT: ClassVar[str] = "storage.log_pinned"
+    LEVEL: ClassVar[str] = "warning"
+    wal_bytes: int
+    held_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSetAside(Event):
+    """The log of a ledger that was removed or replaced is kept here, away from the file that took its place."""
+
+    EVENT: ClassVar[str] = "storage.log_set_aside"
+    LEVEL: ClassVar[str] = "error"
+    file: str

@@ -40,6 +40,7 @@ SECTIONS: Final = {
     'told and not x; `""`, empty; `"!="`, told; a list, any of its members. Numbers compare with numbers, dates '
     'such as `"<2026-01-31"` with dates. A job asks with `rules("NAME").first(facts)` or `.total(facts)`, see '
     "[Decide by rules](../how-to/decide-by-rules.md).",
+    "storage": "HTTP then answers 507, a command ends with 75; try again later. No restart is needed.",
     "retention": "The daemon looks every ten minutes; `millrace prune --dry-run` shows what would go.",
     "backup": "See [Back up and restore](../how-to/back-up-and-restore.md).",
     "schedules": "`cron` means what Debian's cron means: five fields, 0 and 7 are Sunday, names, `L` for the last day "

@@ -255,7 +255,8 @@ def test_a_check_that_cannot_look_has_failed(ledger: Ledger, facts: Facts) -> No
 def test_room_is_judged_by_bytes_and_by_share(free: int, total: int, *, low: bool, out: bool) -> None:
     """A fixed bound alone would call every small disk full."""
     storage = Storage(0, 0, free, total)
-    assert (storage.low, storage.out) == (low, out)
+    assert (storage.low, storage.out(None)) == (low, out)
+    assert (storage.out(0), storage.out(10**9)) == (False, True)
 
 
 def test_storage_is_that_of_the_ledger(ledger: Ledger) -> None:

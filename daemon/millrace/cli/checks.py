@@ -116,13 +116,14 @@ def check_state(places: Places) -> Iterator[Check]:
 
 def check_disk(places: Places) -> Iterator[Check]:
     """Whether the disk has room."""
-    from millrace.observe.storage import LOW, OUT
+    from millrace.observe.storage import LOW
+    from millrace.queue.room import reserve_of
 
     folder = next(path for path in (places.ledger.parent, *places.ledger.parent.parents) if path.exists())
     disk = os.statvfs(folder)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     text = f"{format_size(free)} of {format_size(total)} free"
-    if free < min(OUT[0], OUT[1] * total):
+    if free < reserve_of(None, total):
         yield Check("disk", "fail", text, "make room: work is not taken in any more")
     elif free < min(LOW[0], LOW[1] * total):
         yield Check("disk", "warn", text, "make room soon")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 # Sections that are read when they are needed. Of the others the daemon has made something at its start: a socket, a
 # database, threads.
-_AT_ONCE: Final = ("defaults", "clients", "settings", "rules", "schedules", "retention", "backup")
+_AT_ONCE: Final = ("defaults", "clients", "settings", "rules", "schedules", "storage", "retention", "backup")
 _OF_A_QUEUE: Final = ("workers", "max_backlog", "memory", "max_wait")
 
 

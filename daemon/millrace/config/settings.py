@@ -26,7 +26,7 @@ from millrace.config.kinds import Backoff, Name, Package, Text, Values, Whole, Z
 from millrace.config.rules import RuleTable
 from millrace.config.schedules import ScheduleSettings, check_clients
 from millrace.config.sizes import parse_size
-from millrace.config.storage import BackupSettings, RetentionSettings
+from millrace.config.storage import BackupSettings, RetentionSettings, StorageSettings
 
 DEFAULT: Final = "default"  # the queue and the client that are always there
 MINUTE: Final = 60.0
@@ -167,6 +167,7 @@ class Settings(BaseSettings):
     settings: Values = Field(default_factory=dict)
     rules: dict[Name, RuleTable] = Field(default_factory=dict)
     schedules: dict[Name, ScheduleSettings] = Field(default_factory=dict)
+    storage: StorageSettings = StorageSettings()
     retention: RetentionSettings = RetentionSettings()
     backup: BackupSettings = BackupSettings()
 

@@ -45,3 +45,15 @@ class RetentionSettings(BaseModel):
     runs: Annotated[float, duration(_MINUTE, 100 * _YEAR)] | None = None
     audit: Annotated[float, duration(_DAY, 100 * _YEAR)] | None = None
     max_size: Annotated[int, size(10**6, 10**15)] | None = None
+
+
+class StorageSettings(BaseModel):
+    """
+    `[storage]`: how much of the disk is kept for the work that was accepted.
+
+    With less than `reserve` free, no work is taken in from outside. Without it, it is 50 MB, or 2 % of a smaller disk.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reserve: Annotated[int, size(0, 10**13)] | None = None

@@ -87,6 +87,11 @@ class Writer:
         """Whether the thread is there and the connection is trusted."""
         return self._thread.is_alive() and self.failed is None
 
+    def condemn(self, reason: str) -> None:
+        """Write nothing any more, not even what was handed in: the file is not the ledger's any longer."""
+        self.failed, self._closed = LedgerError(reason), True
+        self._inbox.put(None)
+
     def close(self) -> None:
         """Commit what was handed in, close the connection and end the thread."""
         self._closed = True
@@ -125,7 +130,7 @@ class Writer:
 
     def _commit(self, connection: apsw.Connection, batch: list[Work], place: int) -> int:
         """Run units from `place` on in one transaction; return the place of the first that was left for the next."""
-        failure = self._begin(connection)
+        failure = self.failed or self._begin(connection)
         if failure is not None:
             return self._refuse(batch[place:], failure)
         tx = Transaction(connection, self._clock.now_ms())

@@ -99,8 +99,8 @@ class Health:
             "disk_free_bytes": storage.disk_free_bytes,
         }
         left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
-        if storage.out:
-            return Verdict("fail", figures, f"{left}: soon nothing can be written")
+        if storage.out(self._facts.settings.storage.reserve):
+            return Verdict("fail", figures, f"{left}: no work is taken in")
         return Verdict("warn", figures, left) if storage.low else Verdict("pass", figures)
 
     def _progress(self) -> Verdict:

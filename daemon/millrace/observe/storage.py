@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from millrace.queue.room import reserve_of
+
 _MB: Final = 10**6
 LOW: Final = (500 * _MB, 0.10)  # a warning below this many bytes, or this share of a smaller disk
-OUT: Final = (50 * _MB, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,9 @@ class Storage:
         """Whether somebody should make room soon."""
         return self.disk_free_bytes < min(LOW[0], LOW[1] * self.disk_total_bytes)
 
-    @property
-    def out(self) -> bool:
-        """Whether so little is left that work should not be taken in."""
-        return self.disk_free_bytes < min(OUT[0], OUT[1] * self.disk_total_bytes)
+    def out(self, reserve: int | None) -> bool:
+        """Whether so little is left that no work is taken in; see `queue.room`."""
+        return self.disk_free_bytes < reserve_of(reserve, self.disk_total_bytes)
 
 
 def storage_of(ledger: Path) -> Storage:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from millrace.events import PartRestarted
+from millrace.events import LogSetAside, PartRestarted
 from millrace.process.backup.rota import Rota
 from millrace.process.chores import Chores
+from millrace.process.guard import Guard
 from millrace.process.retention import Retention
+from millrace.queue.room import Room
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
@@ -40,6 +42,9 @@ class Care:
             {"prune": self._prune, "space": self._give_back, "backup": rota.turn}, clock=clock, emit=emit
         )
         self._reads = reads
+        self._room = Room(site.places.ledger, site.settings.storage.reserve, clock=clock)
+        engine.submitter.room = self._room.refusal
+        self._guard = Guard(site.places.ledger, self._room, clock=clock, emit=emit)
         self._retention = Retention(moves, reads, clock, emit, self._chores.end)
         self._prune_at = clock.monotonic()
 
@@ -50,6 +55,16 @@ class Care:
     def apply(self, settings: Settings) -> None:
         """Go by new settings from now on."""
         self._settings = settings
+        self._room.reserve = settings.storage.reserve
+
+    def look(self) -> str | None:
+        """Look at the storage, quickly; return why the daemon must stop, None while all is as it should be."""
+        return self._guard.look()
+
+    def after_all(self) -> None:
+        """Do what is left once the ledger is closed."""
+        if (log := self._guard.after_all()) is not None:
+            self._emit(LogSetAside(str(log)))
 
     def revive(self) -> None:
         """Start the thread again if it has died."""

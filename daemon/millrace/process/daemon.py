@@ -12,6 +12,7 @@ from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonSt
 from millrace.process.care import Care
 from millrace.process.engine import Engine
 from millrace.process.face import Face
+from millrace.process.ground import check_ground
 from millrace.process.lock import take_lock
 from millrace.process.notify import Supervisor
 from millrace.process.reload import Reloader
@@ -53,6 +54,7 @@ class Daemon:
         """
         began = self._clock.monotonic()
         self._signals.listen()
+        check_ground(self._site.places.ledger)
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
         face = Face(self._site, engine, clock=self._clock, bus=self._bus)
@@ -82,6 +84,10 @@ class Daemon:
                 self._bus.emit(DaemonFailed("ledger", str(reason)))
                 return True
             self._answer(engine, reloader)
+            if (ghost := care.look()) is not None:
+                engine.ledger.writer.condemn(ghost)
+                self._bus.emit(DaemonFailed("ledger", ghost))
+                return True
             engine.revive()
             care.revive()
             if engine.progressing():
@@ -144,4 +150,5 @@ class Daemon:
         face.stop()
         care.stop()
         engine.stop(defaults.grace + STOP_MARGIN_S, hurry)
+        care.after_all()
         self._bus.emit(DaemonStopped(released))

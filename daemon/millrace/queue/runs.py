@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from millrace.config.settings import Settings
     from millrace.define.pipeline import Pipeline
     from millrace.define.registry import Registry
-    from millrace.errors import Overloaded
     from millrace.events import Emit
     from millrace.ledger.moves import Moves
     from millrace.ledger.rows import Started
@@ -65,7 +64,7 @@ class RunStarter:
         moves: Moves,
         *,
         emit: Emit,
-        full: Callable[[str], Overloaded | None],
+        full: Callable[[str], MillraceError | None],
     ) -> None:
         self._registry = registry
         self._settings = settings

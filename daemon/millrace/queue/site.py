@@ -8,6 +8,7 @@ from millrace.define.load import load_jobs
 from millrace.events import JobFileBroken, ignore
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.wake import Poker
+from millrace.queue.room import Room
 from millrace.queue.submit import Submitter
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class OpenSite:
         self._poker = Poker(places.state)
         self.ledger.on_change.append(self._wake)
         self.submitter = Submitter(self.registry, settings, self.ledger.moves, self.ledger.reads, emit=emit)
+        self.submitter.room = Room(places.ledger, settings.storage.reserve).refusal
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -6,14 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import SYSTEM, Clock
-from millrace.errors import LedgerError, MillraceError, Overloaded, UnknownTask, did_you_mean
+from millrace.errors import LedgerError, LedgerFull, MillraceError, Overloaded, UnknownTask, did_you_mean
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
 from millrace.queue.bounds import COMMIT_S, check_bounds
 from millrace.queue.runs import RunStarter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from millrace.config.settings import Settings
     from millrace.define.registry import Registry
@@ -77,6 +77,7 @@ class Submitter:
         self._reads = reads
         self._emit = emit
         self._clock = clock
+        self.room: Callable[[], LedgerFull | None] = lambda: None  # why the disk takes no more work; see `queue.room`
         self._rooms: dict[str, tuple[float, int]] = {}
         self._places: dict[tuple[str, str | None, str | None], _Place] = {}
         self._runs = RunStarter(registry, settings, moves, emit=emit, full=self.full)
@@ -221,8 +222,10 @@ class Submitter:
             self._rooms[queue] = (now, room)
         return room
 
-    def full(self, queue: str) -> Overloaded | None:
-        """Return why a queue takes no more work from outside; None while it does."""
+    def full(self, queue: str) -> Overloaded | LedgerFull | None:
+        """Return why a queue, or the disk, takes no more work from outside; None while it does."""
+        if (no_room := self.room()) is not None:
+            return no_room
         return self._overloaded(queue) if self._room(queue) < 1 else None
 
     def _overloaded(self, queue: str) -> Overloaded:
@@ -231,12 +234,14 @@ class Submitter:
             f'queue "{queue}" is at its max_backlog of {bound} open jobs: try again later', retry_after_s=FULL_RETRY_S
         )
 
-    def _send(self, chunk: _Chunk, before: _Chunk | None) -> Overloaded | None:
+    def _send(self, chunk: _Chunk, before: _Chunk | None) -> Overloaded | LedgerFull | None:
         """
         Hand a chunk to the writer, if its queues have room for all of it; return why not.
 
         Jobs with a key go in by themselves, so that one conflict refuses one job.
         """
+        if (no_room := self.room()) is not None:
+            return no_room
         jobs = {place: item for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob)}
         for queue, count in Counter(job.queue for job in jobs.values()).items():
             if before is not None and self._room(queue) < count + CHUNK:

@@ -99,9 +99,11 @@ def settle(session: Session, key: str, *, done: str | None, not_done: bool, clie
 
 def _result(text: str) -> str:
     try:
-        return json.dumps(json.loads(text, parse_constant=_no_number), ensure_ascii=False, separators=(",", ":"))
+        value = json.dumps(json.loads(text, parse_constant=_no_number), ensure_ascii=False, separators=(",", ":"))
+        value.encode()
     except ValueError as error:
         raise click.UsageError(f"--done {text}: this is no JSON: {error}", click.get_current_context()) from error
+    return value
 
 
 def _no_number(word: str) -> None:

@@ -100,6 +100,7 @@ async def job(request: Request, caller: Viewer, job_id: str) -> Response:
             "progress": progress.as_json() if progress else None,
             "attempts": [attempt.as_json() for attempt in house.reads.attempts(found.id)],
             "events": [event.as_json() for event in house.reads.events(found.id)],
+            "effects": [effect.as_json() for effect in house.reads.effects_of(found.id)],
         }
 
     return json_answer(await aside(look))

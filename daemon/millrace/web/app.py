@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from fastapi import FastAPI
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
-from millrace.web import api, batch, catalog, explain, health, openapi, problems, runs, schedules
+from millrace.web import api, batch, catalog, effects, explain, health, openapi, problems, runs, schedules
 from millrace.web.answers import json_answer
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def create_app(house: House) -> FastAPI:
         telemetry=_TELEMETRY,
     )
     app.state.house = house
-    for room in (batch, api, runs, explain, schedules, catalog, health):
+    for room in (batch, api, runs, effects, explain, schedules, catalog, health):
         app.include_router(room.router)
     problems.install(app, house.emit)
     described = app.openapi

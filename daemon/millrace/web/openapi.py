@@ -148,6 +148,20 @@ def _listed(item: Schema) -> Schema:
     return {"type": "array", "items": item}
 
 
+EFFECT: Final = _all_required(
+    {
+        "key": _TEXT,
+        "client": _TEXT,
+        "status": {"type": "string", "enum": ["begun", "doubt", "done", "not_done"]},
+        "call": {**_MAYBE, "description": "The function's name"},
+        "result": {"description": "What the call returned"},
+        "error": _ERROR,
+        "job_id": _TEXT,
+        "attempt": _COUNT,
+        **dict.fromkeys(("at", "ended_at", "doubt_at", "told_at"), _TIME),
+        "settled_by": {**_MAYBE, "description": "Who decided, if a person did"},
+    }
+)
 JOB: Final = ref("Job")
 JOB_DETAILS: Final = ref("JobDetails")
 PAGE: Final = ref("JobPage")
@@ -167,7 +181,13 @@ FIRED: Final = ref("Fired")
 SCHEMAS: Final[Schema] = {
     "Job": _all_required(_JOB_FIELDS),
     "JobDetails": _all_required(
-        {**_JOB_FIELDS, "progress": _PROGRESS, "attempts": _listed(_ATTEMPT), "events": _listed(_EVENT)}
+        {
+            **_JOB_FIELDS,
+            "progress": _PROGRESS,
+            "attempts": _listed(_ATTEMPT),
+            "events": _listed(_EVENT),
+            "effects": _listed(ref("Effect")),
+        }
     ),
     "JobPage": _all_required({"jobs": _listed(JOB), "next": _MAYBE}),
     "Submission": _SUBMISSION,
@@ -279,6 +299,8 @@ SCHEMAS: Final[Schema] = {
             "schedules": _listed({"type": "object", "description": "How many times were due, and what they came to"}),
         }
     ),
+    "Effect": EFFECT,
+    "Effects": _all_required({"effects": _listed(ref("Effect"))}),
     "Queues": _all_required({"queues": _listed(QUEUE)}),
     "Explanation": _all_required(
         {

@@ -99,8 +99,8 @@ def test(session: Session, expression: str, zone: str | None, count: int, start:
     from millrace.triggers.words import in_words, next_notes, upcoming
 
     zone = zone or session.site().settings.site.timezone
-    now = session.clock.now_ms() if start is None else _moment(start)
     timing = _timing(expression, zone)
+    now = session.clock.now_ms() if start is None else _moment(start, zone)
     times = upcoming(timing, now, count)
     notes = next_notes(timing, now, count)
     row = {
@@ -280,8 +280,11 @@ def _timing(expression: str, zone: str) -> Timing:
         raise click.UsageError(f"{where} {message}", click.get_current_context()) from None
 
 
-def _moment(text: str) -> int:
+def _moment(text: str, zone: str) -> int:
+    """Return a moment in epoch ms; one without an offset is a wall time of the zone."""
+    from millrace.triggers.at import At
+
     try:
-        return parse_time(text)
+        return At(text, zone).due_at
     except ValueError as error:
-        raise click.UsageError(str(error), click.get_current_context()) from None
+        raise click.UsageError(f"--from: {error}", click.get_current_context()) from None

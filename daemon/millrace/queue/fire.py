@@ -10,8 +10,6 @@ from millrace.queue.runs import RunSubmission
 from millrace.queue.submit import Submission
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from millrace.events import Emit
     from millrace.queue.submit import Submitter
 
@@ -32,7 +30,7 @@ class Order(NamedTuple):
     schedule: str
     kind: str
     target: str
-    payload: Mapping[str, Any]
+    payload: dict[str, Any]
     client: str
 
 
@@ -47,11 +45,10 @@ def prepared(submitter: Submitter, order: Order, due_at: int | None = None) -> N
     Raises: UnknownTask, PayloadError, TooLarge.
     """
     source = Source(SCHEDULE, order.schedule)
-    payload = dict(order.payload)
     if order.kind == "task":
-        wanted = Submission(order.target, payload=payload, client=order.client, due_at=due_at, source=source)
+        wanted = Submission(order.target, payload=order.payload, client=order.client, due_at=due_at, source=source)
         return submitter.prepare(wanted)
-    return submitter.plan_run(RunSubmission(order.target, payload=payload, client=order.client, source=source))
+    return submitter.plan_run(RunSubmission(order.target, payload=order.payload, client=order.client, source=source))
 
 
 def announce(emit: Emit, work: NewJob | NewRun, work_id: str) -> None:

@@ -39,7 +39,7 @@ def fire_now(
         anyway: Start it also while the run before is not over.
     Raises: UnknownTask, PayloadError, TooLarge.
     """
-    work = prepared(submitter, order_of(schedule))
+    work = prepared(submitter, order_of(schedule, now))
     new = NewFire(now, "on_time", f"fired by {actor}", now, expected_by=schedule.expected_by(now), work=work)
     return moves.fire_now(place_of(schedule), new, overlap=schedule.overlap, actor=actor, anyway=anyway)
 
@@ -66,11 +66,11 @@ def backfill(
     schedule: Schedule, times: Sequence[int], submitter: Submitter, moves: Moves, *, actor: str
 ) -> Ticket[int]:
     """
-    Have due times made up for, one after the other, by the daemon; the ticket carries how many.
+    Have due times, at least one, made up for, one after the other, by the daemon; the ticket carries how many.
 
     Raises: UnknownTask, PayloadError, TooLarge, if what the schedule wants cannot be run.
     """
-    prepared(submitter, order_of(schedule))
+    prepared(submitter, order_of(schedule, times[0]))
     new = [NewFire(due_at, "late", f"made up for by {actor}", due_at, waits=True) for due_at in times]
     return moves.backfill(place_of(schedule), new, actor=actor)
 

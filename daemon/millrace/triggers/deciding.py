@@ -72,6 +72,6 @@ def _new(schedule: Schedule, fire: Fire, submitter: Submitter) -> NewFire:
     if fire.after_previous:
         return new._replace(waits=True)
     try:
-        return new._replace(work=prepared(submitter, order_of(schedule), fire.due_at))
+        return new._replace(work=prepared(submitter, order_of(schedule, fire.due_at), fire.due_at))
     except MillraceError as error:
         return new._replace(outcome="missed", why=str(error))

@@ -303,7 +303,7 @@ class Scheduler:
     def _submit(self, key: str, held: _Held, row: FireRow) -> None:
         try:
             due_at = None if row.how == HAND else row.due_at
-            work = prepared(self._submitter, order_of(held.schedule), due_at)
+            work = prepared(self._submitter, order_of(held.schedule, row.due_at), due_at)
         except MillraceError as error:
             if self._moves.drop_fire(key, row.due_at, row.how, str(error)).wait(COMMIT_S):
                 self._emit(ScheduleMissed(key, 1, str(error)))

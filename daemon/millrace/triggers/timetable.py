@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
 from millrace.config.schedules import ScheduleSettings
 from millrace.errors import MillraceError, NotFound, did_you_mean
 from millrace.queue.fire import Order
-from millrace.triggers.schedule import schedule_of, schedules_of
+from millrace.triggers.placeholders import filled
+from millrace.triggers.schedule import schedule_of, schedules_of, timing_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
     from millrace.define.task import Task
     from millrace.triggers.schedule import Schedule
+
+
+_SOME_TIME: Final = 1_767_225_600_000  # 2026-01-01: after it comes a due time to try a payload with
 
 
 class Timetable(NamedTuple):
@@ -55,9 +59,9 @@ def timetable(settings: Settings, registry: Registry) -> Timetable:
     """Return the schedules of a site, each held against what can be run. Where both name one, config.toml holds."""
     beside, problems = _beside(settings, registry)
     schedules = {**beside, **schedules_of(settings)}
-    checked: dict[tuple[str, str, str], str] = {}
+    checked: dict[tuple[str, ...], str] = {}
     for key, schedule in schedules.items():
-        mark = schedule.kind, schedule.target, repr(schedule.payload)
+        mark = schedule.kind, schedule.target, repr(schedule.payload), timing_text(schedule.timing), schedule.zone
         if mark not in checked:
             checked[mark] = _problem(registry, schedule)
         if checked[mark]:
@@ -65,18 +69,20 @@ def timetable(settings: Settings, registry: Registry) -> Timetable:
     return Timetable(schedules, problems)
 
 
-def order_of(schedule: Schedule) -> Order:
-    """Return what a schedule wants run."""
-    return Order(schedule.name, schedule.kind, schedule.target, schedule.payload, schedule.client)
+def order_of(schedule: Schedule, due_at: int) -> Order:
+    """Return what a schedule wants run for a due time (epoch ms), with that time in its payload."""
+    payload = filled(schedule.payload, due_at, schedule.zone)
+    return Order(schedule.name, schedule.kind, schedule.target, payload, schedule.client)
 
 
 def _problem(registry: Registry, schedule: Schedule) -> str:
     """Return why what a schedule wants cannot be run; "" if it can."""
     try:
-        if schedule.kind == "task":
-            registry.task(schedule.target).check_value(dict(schedule.payload))
+        order = order_of(schedule, schedule.timing.next(_SOME_TIME) or _SOME_TIME)
+        if order.kind == "task":
+            registry.task(order.target).check_value(order.payload)
         else:
-            registry.find_pipeline(schedule.target).check_inputs(payload=dict(schedule.payload))
+            registry.find_pipeline(order.target).check_inputs(payload=order.payload)
     except MillraceError as error:
         return " ".join(str(error).split("\n"))
     return ""

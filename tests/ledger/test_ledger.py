@@ -16,8 +16,9 @@ from playhouse.apsw_ext import APSWDatabase
 
 from millrace.errors import LedgerError, LedgerForeign, LedgerFull, SettingsError
 from millrace.ledger import database, migrations
+from millrace.ledger.database import VERSION
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.migrations import VERSION, migrate
+from millrace.ledger.migrations import migrate
 from millrace.ledger.models import TABLES
 from millrace.ledger.rows import NewJob
 from tests.ledger.rig import LIMIT_S, START_MS, Book

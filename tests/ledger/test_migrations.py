@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+import os
+import shutil
+import signal
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
 
+from millrace.errors import LedgerForeign
+from millrace.ledger.database import VERSION
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.migrations import VERSION
+from millrace.ledger.reads import Reads
 from tests.ledger.rig import LIMIT_S, Book, OwnClock
 from tests.ledger.runs_rig import DIAMOND, Works
 
@@ -44,6 +51,65 @@ def test_an_older_ledger_becomes_what_a_fresh_one_is(old: Path, tmp_path: Path) 
     Ledger(old).close()
     with apsw.Connection(str(old)) as connection:
         assert connection.pragma("user_version") == VERSION
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_kill_at_any_statement_of_the_upgrade_leaves_the_old_version_or_the_new_one(
+    old: Path, tmp_path: Path
+) -> None:
+    """Half an upgraded ledger would be one that no version can read."""
+    before = schema(old)
+    Ledger(tmp_path / "fresh.db").close()
+    after = schema(tmp_path / "fresh.db")
+    versions = []
+    for number in range(1, 1000):
+        path = tmp_path / "try.db"
+        for file in tmp_path.glob("try.db*"):
+            file.unlink()
+        shutil.copy(old, path)
+        killed = upgrade_until(path, number)
+        with closing(apsw.Connection(str(path))) as connection:
+            version = connection.pragma("user_version")
+            assert connection.pragma("integrity_check") == "ok"
+        versions.append(version)
+        assert schema(path) == (before if version == 1 else after), number
+        if not killed:
+            break
+    Ledger(path).close()
+    assert schema(path) == after
+    assert versions == sorted(versions)
+    assert set(versions) == {1, VERSION}
+    assert len(versions) > 20
+
+
+def upgrade_until(path: Path, number: int) -> bool:
+    """Open a ledger in a process that is killed before its statement of this number; return whether it was."""
+    child = os.fork()
+    if child == 0:
+        statements = itertools.count(1)
+
+        def trace(_cursor: object, _sql: str, _values: object) -> bool:
+            if next(statements) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return True
+
+        apsw.connection_hooks.append(lambda connection: connection.set_exec_trace(trace))
+        Ledger(path).close()
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, -signal.SIGKILL)
+    return os.WIFSIGNALED(status)
+
+
+def test_a_newer_ledger_is_refused_by_looks_too(old: Path) -> None:
+    """What it says may mean something else by now."""
+    Ledger(old).close()
+    with closing(apsw.Connection(str(old))) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    content = old.read_bytes()
+    with pytest.raises(LedgerForeign, match="newer Millrace"):
+        Reads.open(old)
+    assert old.read_bytes() == content
 
 
 def test_jobs_of_an_older_ledger_go_on_and_runs_work_beside_them(old: Path) -> None:

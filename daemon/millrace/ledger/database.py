@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
+VERSION: Final = 2  # of the schema; what leads to it stands in `migrations`
 # Older versions have a rare race that corrupts a WAL database when a checkpoint meets a write (fixed in 3.51.3).
 OLDEST_SQLITE: Final = (3, 51, 3)
 BUSY_MS: Final = 5_000
@@ -59,13 +60,23 @@ def open_reader(path: Path) -> apsw.Connection:
         connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
         connection.set_busy_timeout(BUSY_MS)
         keep_plans(connection)
-        application = connection.pragma("application_id")
+        application, version = (connection.pragma(name) for name in ("application_id", "user_version"))
     except apsw.Error as error:
         raise translate(error) from error
     if application != APPLICATION_ID:
         msg = f"{path} is not a ledger of Millrace"
         raise LedgerForeign(msg)
+    if version > VERSION:
+        raise LedgerForeign(newer(version))
     return connection
+
+
+def newer(version: int) -> str:
+    """Return why a ledger of a newer version is refused."""
+    return (
+        f"this ledger has version {version}, written by a newer Millrace; this one knows {VERSION}: "
+        "install the newer version again"
+    )
 
 
 def keep_plans(connection: apsw.Connection) -> None:

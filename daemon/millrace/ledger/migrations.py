@@ -11,15 +11,13 @@ from peewee import SchemaManager
 
 from millrace.errors import LedgerForeign
 from millrace.ledger import models
-from millrace.ledger.database import APPLICATION_ID
+from millrace.ledger.database import APPLICATION_ID, VERSION, newer
 from millrace.ledger.ids import new_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from playhouse.apsw_ext import APSWDatabase
-
-VERSION: Final = 2
 
 
 def migrate(database: APSWDatabase, *, now_ms: int) -> None:
@@ -59,10 +57,7 @@ def _check(application: int, version: int, *, empty: bool) -> None:
         msg = "this database belongs to another program; point [database] url at a file of Millrace's own"
         raise LedgerForeign(msg)
     if version > VERSION:
-        raise LedgerForeign(
-            f"this ledger has version {version}, written by a newer Millrace; this one knows {VERSION}: "
-            "install the newer version again"
-        )
+        raise LedgerForeign(newer(version))
 
 
 def _create(database: APSWDatabase, now_ms: int) -> None:

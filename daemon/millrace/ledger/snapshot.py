@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from millrace.errors import LedgerError, LedgerForeign
+from millrace.errors import LedgerError
 from millrace.ledger.audit import AuditRow, verify
 from millrace.ledger.database import BUSY_MS, open_reader, translate
-from millrace.ledger.migrations import VERSION
 from millrace.ledger.reads import Reads
 
 if TYPE_CHECKING:
@@ -114,9 +113,6 @@ def examine(copy: Path) -> Examined:
     try:
         connection = reads.connection()
         version = int(connection.pragma("user_version"))
-        if version > VERSION:
-            msg = f"it was written by a newer Millrace (ledger version {version}; this one knows {VERSION})"
-            raise LedgerForeign(msg)
         found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_FLAWS})")]
         if found != ["ok"]:
             return Examined("", version, 0, {}, 0, 0, None, tuple(found))

@@ -49,7 +49,12 @@ class RunsReferee(Referee):
 
     def await_end(self, run_id: str) -> RunRow:
         """Wait for the end of a run."""
-        until(lambda: self.run(run_id).status != "running", lambda: f"the end of {self.run(run_id)}", LIMIT_S)
+        left = "SELECT stage, record, status, reason FROM job WHERE run_id = ? AND finished_at IS NULL LIMIT 5"
+
+        def what() -> str:
+            return f"the end of {self.run(run_id)}; open are {self.rows(left, (run_id,))}"
+
+        until(lambda: self.run(run_id).status != "running", what, LIMIT_S)
         return self.run(run_id)
 
     def await_records(self, run_id: str, number: int = 1) -> None:

@@ -123,3 +123,17 @@ def test_nothing_is_emitted_into_a_run_that_is_cancelled(works: Works) -> None:
     (again,) = works.claim("lead")
     assert works.moves.fanout_state(again).wait(LIMIT_S) == (1, "1.")
     assert works.sound()
+
+
+def test_a_fan_out_that_got_no_child_is_not_woken_before_its_time(works: Works) -> None:
+    """It waits for the machine, not for its backlog: claimed at once it would try, and fail, without a pause."""
+    run_id = works.start(LINE)
+    (held,) = works.claim("lead")
+    due_at = works.book.clock.ms + 5000
+    works.emit(held, 2)
+    works.moves.park(held, "limit", due_at=due_at, duration_s=0.0).wait(LIMIT_S)
+    works.succeed(works.claim("points"))
+    assert works.jobs(run_id)["lead", None] == "waiting"
+    works.book.clock.advance(6)
+    works.moves.promote_due().wait(LIMIT_S)
+    assert works.jobs(run_id)["lead", None] == "queued"

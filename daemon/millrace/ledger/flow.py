@@ -25,6 +25,7 @@ UPDATE fanout SET records = records + 1 WHERE run_id = ? AND stage = ?"""
 _WAKE: Final = """  -- a fan-out that paused for the backlog after it goes on; served by job_run
 UPDATE job SET status = 'queued', reason = NULL, due_at = NULL, queued_at = ?1
  WHERE run_id = ?2 AND stage = ?3 AND coalesce(record, '') = '' AND +status = 'waiting' AND reason = 'limit'
+   AND due_at IS NULL
 RETURNING queue, client, task"""
 
 

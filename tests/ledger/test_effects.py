@@ -278,3 +278,35 @@ def test_effects_are_listed_newest_first_and_by_job(book: Book) -> None:
     assert [row.key for row in reads.effects_of(held.job_id)] == ["a", "b"]
     as_json = reads.effects_of(other.job_id)[0].as_json()
     assert (as_json["key"], as_json["client"], as_json["status"], as_json["call"]) == ("c", "acme", "begun", "send")
+
+
+def test_no_statement_walks_through_the_journal(book: Book) -> None:
+    """It is kept for ever; each look must cost what it finds, and each outcome nothing but its own row."""
+    held = book.one()
+    asked: list[tuple[str, Any]] = []
+    reader = book.ledger.reads.connection()
+
+    def note(_cursor: object, sql: str, values: Any) -> bool:
+        asked.append((sql, values))
+        return True
+
+    reader.exec_trace = note
+    book.ledger.writer.submit(lambda tx: setattr(tx.connection, "exec_trace", note)).wait(LIMIT_S)
+    begin(book, held)
+    end(book, held, "doubt")
+    begin(book, held, park=True)
+    book.ledger.moves.park(held, "doubt", due_at=None, duration_s=0.0).wait(LIMIT_S)
+    reads = book.ledger.reads
+    reads.effects(doubt=True)
+    reads.effects_of(held.job_id)
+    reads.effect_counts()
+    assert reads.doubts_to_tell()
+    book.ledger.moves.effects_to_tell().wait(LIMIT_S)
+    settle(book, done=True)
+    reader.exec_trace = None
+    book.ledger.writer.submit(lambda tx: setattr(tx.connection, "exec_trace", None)).wait(LIMIT_S)
+    ours = [(sql, values) for sql, values in asked if "effect" in sql]
+    assert len(ours) > 10
+    for sql, values in ours:
+        for row in book.sql(f"EXPLAIN QUERY PLAN {sql}", values or ()):
+            assert "SCAN" not in row[3] or "effect_open" in row[3], f"{sql}: {row[3]}"

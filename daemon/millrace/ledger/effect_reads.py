@@ -46,8 +46,9 @@ class EffectReads:
         """
         conditions = [*(["client = ?"] if client is not None else []), *([_IN_DOUBT] if doubt else [])]
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        index = " INDEXED BY effect_open" if doubt else ""
         values = (*([client] if client is not None else []), limit)
-        return [_row(row) for row in self._rows(f"{_EFFECT}{where} ORDER BY at DESC, key LIMIT ?", values)]
+        return [_row(row) for row in self._rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)]
 
     def effects_of(self, job_id: str, limit: int = 100) -> list[EffectRow]:
         """Return the effects that a job has begun, or has taken over, oldest first. Served by effect_job."""

@@ -57,9 +57,9 @@ _SETTLE: Final = """  -- a person has said what became of an effect
 UPDATE effect SET status = ?1, result = coalesce(?2, result), error = NULL, call = NULL, ended_at = ?3,
   told_at = NULL, settled_by = ?4 WHERE client = ?5 AND key = ?6"""
 
-_PARKED: Final = """  -- jobs that wait for an effect
-SELECT id FROM job WHERE status = 'waiting' AND reason = 'doubt'
-   AND id IN (SELECT job_id FROM effect_wait WHERE client = ? AND key = ?)"""
+_PARKED: Final = """  -- jobs that wait for an effect; served by effect_wait_key
+SELECT job.id FROM effect_wait CROSS JOIN job ON job.id = effect_wait.job_id
+ WHERE effect_wait.client = ? AND effect_wait.key = ? AND job.status = 'waiting' AND job.reason = 'doubt'"""
 
 _WAITED: Final = """  -- they wait no longer; one whose attempt is just ending is seen to when that has ended
 DELETE FROM effect_wait WHERE client = ? AND key = ?

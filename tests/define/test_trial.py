@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from millrace import once
 from millrace.define.pipeline import Pipeline
 from millrace.define.results import MAX_RESULT, Results
 from millrace.errors import GiveUp, NotFound, PayloadError
@@ -336,3 +337,24 @@ def test_a_trial_shows_what_is_wrong() -> None:
         "  points, record 1 is dead: ValueError: 0 cannot have visited -1 times",
     ]
     assert repr(trial).endswith("and 2 more dead>")
+
+
+def test_an_effect_that_two_records_share_is_done_once() -> None:
+    """As in a run: the key is one for all jobs of a client. The next trial begins anew."""
+    flow = Pipeline("flow", inputs={"names": list[str]})
+    sent: list[str] = []
+
+    @flow.stage
+    def name(names: list[str]) -> Iterator[str]:
+        yield from names
+
+    @flow.stage
+    def mail(name: str) -> int:
+        return once(f"mail-{name}", send, name)
+
+    def send(to: str) -> int:
+        sent.append(to)
+        return len(sent)
+
+    assert flow.try_it(names=["ada", "bo", "ada"]).value("mail") == [1, 2, 1]
+    assert flow.try_it(names=["ada"]).value("mail") == [3]

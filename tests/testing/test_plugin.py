@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from millrace import context, log, rules, settings, step
+from millrace import Done, context, log, once, rules, settings, step
 from millrace.errors import RulesError
 from millrace.runner.stop import StopJob
 from millrace.testing import FakeClock, LogLine, PretendedJob, PretendedServices, UnexpectedCall
@@ -141,6 +141,24 @@ def test_a_job_whose_time_is_up_ends_where_it_would_end(
     assert left == [30, 15]
     with job:  # the next attempt has its own time
         context().check()
+
+
+def test_an_effect_in_doubt_is_asked_about_by_the_next_attempt(millrace_job: Callable[..., PretendedJob]) -> None:
+    """So a test can stage what is rare and expensive outside: an answer that got lost."""
+    job, sent = millrace_job(), list[str]()
+
+    def send(to: str) -> str:
+        sent.append(to)
+        raise TimeoutError("no answer")
+
+    def was_sent(to: str) -> Done[str] | None:
+        return Done(to) if to in sent else None
+
+    with pytest.raises(TimeoutError), job:
+        once("mail", send, "ada", verify=was_sent)
+    with job:
+        assert once("mail", send, "ada", verify=was_sent) == "ada"
+    assert (sent, job.effects.effects["mail"]["status"]) == (["ada"], "done")
 
 
 def test_a_cancelled_job_ends(millrace_job: Callable[..., PretendedJob]) -> None:

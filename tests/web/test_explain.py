@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.web.test_runs import start
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def test_a_job_is_explained(rig: Any) -> None:
@@ -53,3 +56,24 @@ def test_a_bound_token_learns_nothing_of_others(rig: Any) -> None:
     assert found.json()["code"] == "queued.shared"
     assert refused.status_code == 404
     assert queue.status_code == 403
+
+
+def test_a_schedule_is_explained_to_those_who_may_see_it(make_rig: Callable[..., Any]) -> None:
+    """A schedule of another client is not there for a token that is bound."""
+    rig = make_rig(
+        '[clients.acme]\n[clients.globex]\n[schedules.nightly]\ntask = "add"\ncron = "0 2 * * *"\n'
+        'payload = { a = 1 }\nclients = ["acme", "globex"]\n'
+    )
+    with rig.client("viewer") as client:
+        all_ = client.get("/api/v1/schedules/nightly/explain")
+        nothing = client.get("/api/v1/schedules/weekly/explain")
+    with rig.client("acme_viewer") as client:
+        own = client.get("/api/v1/schedules/nightly/explain")
+        other = client.get("/api/v1/schedules/nightly@globex/explain")
+
+    assert (all_.status_code, all_.json()["kind"], all_.json()["code"]) == (200, "schedule", "schedule.never")
+    assert "For client globex: " in all_.text
+    assert nothing.status_code == 404
+    assert own.status_code == 200
+    assert "globex" not in own.text
+    assert other.status_code == 404

@@ -13,6 +13,7 @@ from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, Sch
 from millrace.ledger.ledger import Ledger
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
+from millrace.triggers.deciding import MOST_WAITING, decide
 from tests.ledger.rig import OwnClock
 from tests.triggers.rig import LIMIT_S, Room
 
@@ -416,6 +417,24 @@ def test_a_backfill_runs_one_by_one_and_costs_no_fire(make_room: MakeRoom) -> No
         room.scheduler.turn()
     assert [job.due_at for job in room.jobs()] == [times[0], now + 60_000, times[1]]
     assert room.outcomes("x") == {"late": 2, "on_time": 1}
+
+
+def test_a_schedule_that_never_keeps_up_is_bounded(make_room: MakeRoom) -> None:
+    """A job that is always longer than its interval would else fill the disk with what waits."""
+    room = make_room(overlap="queue")
+    for _ in range(2):
+        room.pass_time(1, "x")
+    turn = room.ledger.reads.turn("x")
+    assert turn.waiting == 1
+    room.clock.advance(60)
+    held, moves, reads = room.scheduler.timetable.schedules["x"], room.ledger.moves, room.ledger.reads
+    submitter = Submitter(room.tasks, room.settings(), moves, reads, emit=room.emit)
+    last, now = reads.schedules()["x"].last, room.clock.now_ms()
+    for waiting, outcome in ((MOST_WAITING - 1, "on_time"), (MOST_WAITING, "skipped")):
+        full = turn._replace(waiting=waiting)
+        decision = decide(held, last, now, full, paused=False, submitter=submitter)
+        assert decision is not None
+        assert [fire.outcome for fire in decision.fires] == [outcome]
 
 
 def test_what_waits_and_can_no_longer_run_is_missed(make_room: MakeRoom) -> None:

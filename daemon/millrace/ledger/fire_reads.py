@@ -23,6 +23,8 @@ _WRONG: Final = f"""{_FIRE}  -- what did not come as it should have; served by f
    OR coalesce(job.status, run.status) IN ('dead', 'failed', 'partial', 'cancelled')
    OR (outcome <> 'skipped' AND expected_by < coalesce(job.finished_at, run.finished_at, ?3)))
  ORDER BY fire.due_at DESC LIMIT ?4"""
+_WAITING: Final = """  -- how many of a schedule wait for their turn; served by fire_open
+SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending'"""
 _MADE_UP: Final = """  -- what people had made up for
 SELECT key, due_at FROM fire WHERE due_at > ? AND due_at <= ? AND how = 'backfill'"""
 
@@ -58,7 +60,8 @@ class FireReads:
             if found:
                 break
         runs = tuple(row for row in rows if row.status is not None and row.status not in OVER)
-        return Turn(FireRow(*found[0]) if found else None, runs)
+        waits = self._rows(_WAITING, (key,))[0][0] if found else 0
+        return Turn(FireRow(*found[0]) if found else None, runs, waits)
 
     def pending_schedules(self) -> set[str]:
         """Return the schedules of which something waits for its turn. Served by fire_open."""

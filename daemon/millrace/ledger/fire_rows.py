@@ -136,7 +136,8 @@ class FireCount(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """What of a schedule runs, and what of it is to run next."""
+    """What of a schedule runs, what of it is to run next, and how many wait for their turn."""
 
     next: FireRow | None
     runs: tuple[FireRow, ...]
+    waiting: int = 0

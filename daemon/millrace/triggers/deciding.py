@@ -12,7 +12,7 @@ from millrace.triggers.due import due, settled
 from millrace.triggers.timetable import order_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from millrace.ledger.fire_rows import Turn
     from millrace.queue.submit import Submitter
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from millrace.triggers.schedule import Schedule
 
 TOLD: Final = 10  # of what will not run, so many due times have a row each: of 500 schedules after an outage too
+MOST_WAITING: Final = 10_000  # of one schedule: one whose job is always longer than its interval would fill the disk
 AT_ONCE: Final = 200  # what is submitted in one transaction: about 20 ms of the write lock
 
 
@@ -61,7 +62,18 @@ def _settled(schedule: Schedule, fires: Sequence[Fire], turn: Turn) -> list[Fire
     there = [*turn.runs, *([turn.next] if turn.next else [])]
     if there and schedule.overlap == "skip" and all(row.how == BACKFILL for row in there):
         return [replace(fire, after_previous=True) if fire.runs else fire for fire in fires]
-    return settled(schedule, fires, busy=bool(there))
+    return list(_bounded(settled(schedule, fires, busy=bool(there)), turn.waiting))
+
+
+def _bounded(fires: Sequence[Fire], waiting: int) -> Iterator[Fire]:
+    """Yield the fires; those that would wait behind too many others are skipped."""
+    for fire in fires:
+        waiting += fire.after_previous
+        if fire.after_previous and waiting > MOST_WAITING:
+            why = f"{MOST_WAITING:,} wait already (overlap = queue)"
+            yield replace(fire, outcome="skipped", why=why, after_previous=False)
+        else:
+            yield fire
 
 
 def _new(schedule: Schedule, fire: Fire, submitter: Submitter) -> NewFire:

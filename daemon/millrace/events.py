@@ -547,9 +547,10 @@ class IntakeStopped(Event):
 
 @dataclass(frozen=True, slots=True)
 class IntakeResumed(Event):
-    """There is room again, and work is taken in."""
+    """There is room again, and work is taken in, after so many seconds."""
 
     EVENT: ClassVar[str] = "storage.intake_resumed"
+    after_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,3 +570,12 @@ class LogSetAside(Event):
     EVENT: ClassVar[str] = "storage.log_set_aside"
     LEVEL: ClassVar[str] = "error"
     file: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFullSoon(Event):
+    """As the ledger grew in the last days, in so many no work will be taken in any more. Told once a day."""
+
+    EVENT: ClassVar[str] = "storage.full_soon"
+    LEVEL: ClassVar[str] = "warning"
+    days: float

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 PREFIX: Final = "note."
 # Names of notes, for those who write and those who read them: JSON text, what they hold stands in `process.backup`.
 BACKUP: Final = "backup"  # the last good backup
+STORAGE: Final = "storage"  # where the room goes, see `process.survey`
 BACKUP_FAILED: Final = "backup_failed"  # the last that failed
 RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 

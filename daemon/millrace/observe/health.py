@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import MS, format_duration
-from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST
+from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST, STORAGE
 from millrace.observe.storage import storage_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,6 @@ class Health:
             "queues": self._queues,
             "jobs": self._jobs,
             "effects": self._effects,
-            "effects": self._effects,
             "schedules": self._schedules,
             "backup": self._backup,
         }
@@ -97,6 +96,7 @@ class Health:
             "database_bytes": storage.database_bytes,
             "wal_bytes": storage.wal_bytes,
             "disk_free_bytes": storage.disk_free_bytes,
+            **self._surveyed(),
         }
         left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
         if storage.out(self._facts.settings.storage.reserve):
@@ -173,13 +173,6 @@ class Health:
             return Verdict("warn", counts._asdict(), why)
         return Verdict("pass", counts._asdict())
 
-    def _effects(self) -> Verdict:
-        counts = self._facts.reads.effect_counts()
-        if counts.for_a_person:
-            why = f"{counts.for_a_person} effects are in doubt and wait for a person: millrace effects list --doubt"
-            return Verdict("warn", counts._asdict(), why)
-        return Verdict("pass", counts._asdict())
-
     def _jobs(self) -> Verdict:
         registry = self._facts.registry
         problems = [str(problem) for problem in registry.problems]
@@ -210,6 +203,12 @@ class Health:
         if age_s is not None and age_s > LATE_BACKUPS * every_s:
             return Verdict("warn", figures, f"the last good backup is {format_duration(age_s)} old")
         return Verdict("pass", figures)
+
+    def _surveyed(self) -> dict[str, Any]:
+        """Return what was measured last, without its history."""
+        found = self._noted(STORAGE) or {}
+        names = ("tables", "clients", "growth_per_day", "days_until_full")
+        return {name: found[name] for name in names if name in found}
 
     def _noted(self, name: str) -> dict[str, Any] | None:
         text = self._facts.reads.note(name)

@@ -9,6 +9,7 @@ from millrace.process.backup.rota import Rota
 from millrace.process.chores import Chores
 from millrace.process.guard import Guard
 from millrace.process.retention import Retention
+from millrace.process.survey import Survey
 from millrace.queue.room import Room
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ class Care:
         self._emit = emit
         self._clock = clock
         moves, reads = engine.moves, engine.ledger.reads
+        self._reads = reads
+        self._room = room = Room(site.places.ledger, site.settings.storage.reserve, clock=clock)
+        engine.submitter.room = room.refusal
+        self._survey = Survey(site.places.ledger, room, moves=moves, reads=reads, clock=clock, emit=emit)
         rota = Rota(
             site.places,
             lambda: self._settings.backup,
@@ -39,11 +44,10 @@ class Care:
             stop=lambda: self._chores.ending,
         )
         self._chores = Chores(
-            {"prune": self._prune, "space": self._give_back, "backup": rota.turn}, clock=clock, emit=emit
+            {"prune": self._prune, "survey": self._survey.turn, "space": self._give_back, "backup": rota.turn},
+            clock=clock,
+            emit=emit,
         )
-        self._reads = reads
-        self._room = Room(site.places.ledger, site.settings.storage.reserve, clock=clock)
-        engine.submitter.room = self._room.refusal
         self._guard = Guard(site.places.ledger, self._room, clock=clock, emit=emit)
         self._retention = Retention(moves, reads, clock, emit, self._chores.end)
         self._prune_at = clock.monotonic()

@@ -35,7 +35,7 @@ class Guard:
         self._emit = emit
         self._log_bound = log_bound
         self._sentry = Sentry(ledger)
-        self._shut = False
+        self._shut_since: float | None = None
         self._large_since: float | None = None
         self._told_pinned = False
 
@@ -53,11 +53,13 @@ class Guard:
 
     def _look_at_room(self) -> None:
         refusal = self._room.refusal()
-        if refusal is not None and not self._shut:
+        now = self._clock.monotonic()
+        if refusal is not None and self._shut_since is None:
+            self._shut_since = now
             self._emit(IntakeStopped(str(refusal)))
-        elif refusal is None and self._shut:
-            self._emit(IntakeResumed())
-        self._shut = refusal is not None
+        elif refusal is None and self._shut_since is not None:
+            self._emit(IntakeResumed(round(now - self._shut_since, 1)))
+            self._shut_since = None
 
     def _look_at_log(self) -> None:
         try:

@@ -1,0 +1,42 @@
+"""Where the room in a ledger goes: by table, exactly, and by client, estimated from their share of the jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from millrace.ledger.database import translate
+
+if TYPE_CHECKING:
+    from millrace.ledger.reads import Reads
+
+# Pages of a table's indexes count as the table's.
+_TABLES: Final = """SELECT s.tbl_name, sum(d.pgsize) FROM dbstat d JOIN sqlite_schema s ON s.name = d.name
+ WHERE d.aggregate = TRUE GROUP BY 1 ORDER BY 2 DESC"""
+_SHARES: Final = (
+    """SELECT client, sum(accepted - pruned) FROM tally GROUP BY client HAVING sum(accepted - pruned) > 0"""
+)
+_OF_JOBS: Final = ("job", "attempt", "event", "step")
+
+
+def table_bytes(reads: Reads) -> dict[str, int]:
+    """
+    Return the bytes of each table with its indexes, largest first. Reads the whole file; at most once in a while.
+
+    Raises: LedgerError.
+    """
+    try:
+        return {str(name): int(count) for name, count in reads.connection().execute(_TABLES)}
+    except apsw.Error as error:
+        raise translate(error) from error
+
+
+def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
+    """Return about how many bytes the jobs of each client take: their share of the rows, whatever their payloads."""
+    try:
+        shares = {str(client): int(count) for client, count in reads.connection().execute(_SHARES)}
+    except apsw.Error as error:
+        raise translate(error) from error
+    total, size = sum(shares.values()), sum(tables.get(name, 0) for name in _OF_JOBS)
+    return {client: round(size * count / total) for client, count in shares.items()}

@@ -1,0 +1,81 @@
+"""Measures the ledger now and then, and leaves what it finds where health and commands can read it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from millrace.events import DiskFullSoon
+from millrace.ledger.notes import STORAGE
+from millrace.ledger.prune_reads import PruneReads
+from millrace.ledger.usage import client_bytes, table_bytes
+from millrace.observe.forecast import DAY_MS, EVERY_MS, days_left, growth_per_day, remember
+from millrace.observe.storage import storage_of
+from millrace.queue.room import reserve_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.events import Emit
+    from millrace.ledger.moves import Moves
+    from millrace.ledger.reads import Reads
+    from millrace.queue.room import Room
+
+SOON_DAYS: Final = 7.0
+
+
+class Survey:
+    """
+    The survey of one ledger. What it has found stands in the ledger: a restart goes on with the same history.
+
+    Args:
+        room: Knows the reserve.
+    """
+
+    def __init__(self, ledger: Path, room: Room, *, moves: Moves, reads: Reads, clock: Clock, emit: Emit) -> None:
+        self._ledger = ledger
+        self._room = room
+        self._moves = moves
+        self._reads = reads
+        self._clock = clock
+        self._emit = emit
+        self._look = PruneReads(reads)
+
+    def turn(self) -> None:
+        """Measure, if the last time is long enough ago."""
+        text = self._reads.note(STORAGE)
+        last: dict[str, Any] = json.loads(text) if text else {}
+        now = self._clock.now_ms()
+        if last and 0 <= now - last["at"] < EVERY_MS:
+            return
+        pages, storage = self._look.pages(), storage_of(self._ledger)
+        history = remember([(at, size) for at, size in last.get("history", [])], now, pages.used_bytes)
+        reserve = reserve_of(self._room.reserve, storage.disk_total_bytes)
+        left = days_left(history, storage.disk_free_bytes - reserve + pages.free * pages.size)
+        told = self._told(last, now, left)
+        measured_at = last.get("tables_at", 0)
+        fresh = 0 <= now - measured_at < DAY_MS
+        tables = last["tables"] if fresh else table_bytes(self._reads)  # reads the whole file
+        found = {
+            "at": now,
+            "tables": tables,
+            "tables_at": measured_at if fresh else now,
+            "clients": client_bytes(self._reads, tables),
+            "free_bytes": pages.free * pages.size,
+            "growth_per_day": growth_per_day(history),
+            "days_until_full": left,
+            "told_at": told,
+            "history": history,
+        }
+        self._moves.note(STORAGE, json.dumps(found)).wait()
+
+    def _told(self, last: dict[str, Any], now: int, left: float | None) -> int | None:
+        """Tell that the disk will soon be full, once a day; return when that was told."""
+        told: int | None = last.get("told_at")
+        if left is None or left > SOON_DAYS:
+            return None
+        if told is None or not 0 <= now - told < DAY_MS:
+            self._emit(DiskFullSoon(round(left, 1)))
+            return now
+        return told

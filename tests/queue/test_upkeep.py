@@ -195,7 +195,7 @@ def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, un
     """Whoever began it may have been killed between two parts; until the last the run neither collects nor ends."""
     moves, reads = house.ledger.moves, house.ledger.reads
     run_id = moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id
-    (held,) = moves.claim("default", 1).wait(LIMIT_S)
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
     moves.emit(held, [Item("1")] * 1200, 1200, "c", 0).wait(LIMIT_S)
     moves.succeed(held, "{}", duration_s=0.0).wait(LIMIT_S)
     house.upkeep(house.pool())

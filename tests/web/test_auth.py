@@ -13,13 +13,20 @@ OPEN = [("GET", "/livez"), ("GET", "/readyz"), ("GET", "/health"), ("GET", "/api
 LOOKING = [
     ("GET", "/api/v1/jobs"),
     ("GET", "/api/v1/jobs/0199"),
+    ("GET", "/api/v1/jobs/0199/explain"),
     ("GET", "/api/v1/dead"),
     ("GET", "/api/v1/tasks"),
     ("GET", "/api/v1/pipelines"),
     ("GET", "/api/v1/pipelines/nope"),
     ("GET", "/api/v1/runs"),
     ("GET", "/api/v1/runs/0199"),
+    ("GET", "/api/v1/runs/0199/explain"),
     ("GET", "/api/v1/queues"),
+    ("GET", "/api/v1/queues/nope/explain"),
+    ("GET", "/api/v1/schedules"),
+    ("GET", "/api/v1/schedules/nope/explain"),
+    ("GET", "/api/v1/today"),
+    ("GET", "/api/v1/effects"),
     ("GET", "/metrics"),
 ]
 CHANGING = [
@@ -33,8 +40,18 @@ CHANGING = [
     ("POST", "/api/v1/runs/0199/resume"),
     ("POST", "/api/v1/queues/nope/pause"),
     ("POST", "/api/v1/queues/nope/resume"),
+    ("POST", "/api/v1/schedules/nope/pause"),
+    ("POST", "/api/v1/schedules/nope/resume"),
+    ("POST", "/api/v1/schedules/nope/fire"),
+    ("POST", "/api/v1/effects/settle"),
 ]
-WHOLE_SITE = {"/api/v1/queues", "/metrics", "/api/v1/queues/nope/pause", "/api/v1/queues/nope/resume"}
+WHOLE_SITE = {
+    "/api/v1/queues",
+    "/api/v1/queues/nope/explain",
+    "/metrics",
+    "/api/v1/queues/nope/pause",
+    "/api/v1/queues/nope/resume",
+}
 REFUSED = (401, 403)
 
 

@@ -555,7 +555,7 @@ class IntakeResumed(Event):
 
 @dataclass(frozen=True, slots=True)
 class LogPinned(Event):
-    """The ledger's write-ahead log grows beyond its bound: a reader that stays for long keeps it from being cut back."""
+    """The ledger's write-ahead log grows beyond its bound: a reader that stays for long keeps it from being cut."""
 
     EVENT: ClassVar[str] = "storage.log_pinned"
     LEVEL: ClassVar[str] = "warning"

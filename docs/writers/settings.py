@@ -53,6 +53,7 @@ SECTIONS: Final = {
 }
 # What config.toml, whose comments are taken, does not show.
 MORE: Final = {
+    "retention.cancelled": "jobs by themselves that were cancelled",
     "site.timezone": "of schedules that name none, and whose client has none",
     "site.state": "the folder that the daemon writes to, from the folder of config.toml on",
     "web.listen": "host and port; for others than this machine, put a proxy with TLS in front",

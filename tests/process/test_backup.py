@@ -295,6 +295,39 @@ def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
     assert [path.name for path in target.parent.iterdir()] == ["one.tar.gz"]
 
 
+_HALF_BACK = """
+import os, signal, sys
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import restore as restoring
+def kill(*args, **given):
+    os.kill(os.getpid(), signal.SIGKILL)
+setattr(restoring{owner}, {place!r}, kill)
+restoring.restore(Path(sys.argv[2]), places(Path(sys.argv[1]), dict()), clock=SYSTEM)
+"""
+
+
+@pytest.mark.parametrize(
+    ("owner", "place", "accepted"),
+    [("", "fold", 6), (".os", "link", 6), ("", "_drop_logs", 6), ("", "sync_folder", 5), ("", "_site_files", 5)],
+)
+def test_a_kill_in_the_middle_of_a_restore_leaves_the_old_ledger_or_the_new_one(
+    spot: Places, tmp_path: Path, owner: str, place: str, accepted: int
+) -> None:
+    """There is a ledger under its name at each moment, and it is whole."""
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    with Ledger(spot.ledger) as ledger:
+        ledger.moves.accept([NewJob("late", "q")]).wait(LIMIT_S)
+    argv = [sys.executable, "-c", _HALF_BACK.format(owner=owner, place=place), str(spot.config), str(archive)]
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    with Ledger(spot.ledger) as ledger:
+        balance = ledger.reads.balance(count_rows=True)
+        assert (balance.accepted, balance.difference) == (accepted, 0)
+    assert restore(archive, spot, clock=SYSTEM).found.accepted == 5
+    assert not list(spot.state.glob(".millrace-*"))
+
+
 def test_a_daemon_backs_itself_up_and_tells(make_site: MakeSite) -> None:
     """While it works; and its health says when the last one was made."""
     site = make_site('[backup]\nevery = "1h"\nkeep = 1\n')

@@ -62,7 +62,7 @@ def test_no_page_names_a_place_of_the_machine_that_wrote_it(made: dict[str, str]
 def test_every_setting_has_a_line(made: dict[str, str]) -> None:
     """Nobody can use a key that is not described."""
     for section, field in Settings.model_fields.items():
-        assert re.search(rf"(?m)^## \[{section}[.\]]", made["settings.md"])
+        assert re.search(rf"(?m)^## \[{{1,2}}{section}[.\]]", made["settings.md"])
         for key in getattr(field.annotation, "model_fields", {}):
             assert f"| `{key}` |" in made["settings.md"]
 

@@ -201,7 +201,7 @@ def test_an_older_ledger_is_brought_up_step_by_step_or_not_at_all(tmp_path: Path
         return run
 
     migrations.MIGRATIONS.update({number: step(number) for number in (VERSION + 1, VERSION + 2)})
-    kept, migrations.VERSION = migrations.VERSION, VERSION + 2  # type: ignore[misc]
+    kept, migrations.VERSION = migrations.VERSION, VERSION + 2  # type: ignore[attr-defined]
     try:
         with pytest.raises(Exception, match="already exists"):
             migrate(base, now_ms=START_MS)
@@ -211,7 +211,7 @@ def test_an_older_ledger_is_brought_up_step_by_step_or_not_at_all(tmp_path: Path
         migrate(base, now_ms=START_MS)
         migrate(base, now_ms=START_MS)
     finally:
-        migrations.VERSION = kept  # type: ignore[misc]
+        migrations.VERSION = kept  # type: ignore[attr-defined]
         for number in (VERSION + 1, VERSION + 2):
             migrations.MIGRATIONS.pop(number, None)
         base.close()

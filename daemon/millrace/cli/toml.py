@@ -26,7 +26,9 @@ _DURATIONS: Final = frozenset(
 _RANGES: Final = frozenset({("defaults", "backoff")})
 _DEEPEST: Final = 3  # section, name, key
 _ROWS: Final = "rules"
-_SIZES: Final = frozenset({("web", "max_body"), ("queues", "memory"), ("retention", "max_size"), ("storage", "reserve")})
+_SIZES: Final = frozenset(
+    {("web", "max_body"), ("queues", "memory"), ("retention", "max_size"), ("storage", "reserve")}
+)
 
 
 def leaves(tree: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -288,9 +288,7 @@ class Moves:
         """Write how a call to the outside world ended; see `effects.end`."""
         return self._writer.submit(lambda tx: effects.end(tx, held, ended))
 
-    def effect_settle(
-        self, client: str, key: str, *, actor: str, done: bool, result: str | None = None
-    ) -> Ticket[str]:
+    def effect_settle(self, client: str, key: str, *, actor: str, done: bool, result: str | None = None) -> Ticket[str]:
         """Say what became of an effect in doubt; see `effects.settle`."""
         facts = {"client": client, "done": done}
         unit = partial(effects.settle, client=client, key=key, actor=actor, done=done, result=result)

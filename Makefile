@@ -31,9 +31,16 @@ $(READY): pyproject.toml requirements.lock requirements-dev.lock
 run: $(READY) ## serve this repository as a site on http://127.0.0.1:8420
 	@exec $(VENV)/bin/millrace -c config.toml serve
 
+# What starts daemons for every test takes minutes, and is part of `make check`.
+DAEMONS := tests/process tests/docs/test_pages.py
+
 .PHONY: test
-test: $(READY) ## run the suite, without the faults (make test ARGS="-k retry" picks)
-	$(PYTEST) -n auto --ignore=tests/faults $(ARGS)
+test: $(READY) ## run the suite in under 3 minutes (make test ARGS="-k retry" picks)
+	$(PYTEST) -n auto $(addprefix --ignore=,tests/faults $(DAEMONS)) $(ARGS)
+
+.PHONY: test/daemons
+test/daemons: $(READY) ## drive real daemons, and follow every page of the docs
+	$(PYTEST) -n auto $(DAEMONS) $(ARGS)
 
 .PHONY: test/faults
 test/faults: $(READY) ## kill, break and fill: the fault tests, bounded; FAULT_ROUNDS=100 for more
@@ -43,7 +50,7 @@ test/%: $(READY) ## run the tests of one room
 	$(PYTEST) tests/$* $(ARGS)
 
 .PHONY: check
-check: lint types imports test test/faults ## all that CI runs
+check: lint types imports test test/daemons test/faults ## all that CI runs
 
 .PHONY: bench
 bench: $(READY) ## measure: one table of figures, in under 25 minutes (make bench ARGS=--quick)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.cli.export import harmless
+from tests.cli.test_runs import partial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,3 +75,15 @@ def test_an_existing_file_is_not_overwritten(call: Callable[..., Done], past: Pa
     assert again.code == 1
     assert "is there already" in again.err
     assert file.read_text() == before
+
+
+def test_runs_become_rows_with_their_counts(call: Callable[..., Done], past: Past) -> None:
+    """What `runs show --json` tells of each, in one sheet; and the jobs of one run by a start of its id."""
+    run_id, _, _ = partial(past)
+    row = next(row for row in rows_of(call("export", "runs").out) if row["id"] == run_id)
+    assert (row["pipeline"], row["status"]) == ("leads", "partial")
+    assert json.loads(row["counts"]) == call("runs", "show", run_id, "--json").json["counts"]
+    lines = call("export", "runs", "--format", "jsonl", "--status", "succeeded").out
+    assert lines == ""
+    jobs = rows_of(call("export", "jobs", "--run", run_id[:13]).out)
+    assert {job["run_id"] for job in jobs} == {run_id}

@@ -36,7 +36,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "status": Entry("status", "status", "One screen of health."),
     "doctor": Entry("doctor", "doctor", "Examine the site and say how to repair what is wrong."),
     "config": Entry("config", "config", "The settings: check, show."),
-    "export": Entry("export", "export", "Export jobs as CSV or JSON lines."),
+    "export": Entry("export", "export", "Export jobs and runs as CSV or JSON lines."),
     "backup": Entry("backup", "backup", "Back the site up into FILE, while it works."),
     "restore": Entry("backup", "restore", "Put the backup FILE back."),
     "prune": Entry("prune", "prune", "Remove what is older than [retention] says."),

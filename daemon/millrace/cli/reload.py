@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 LIMIT_S: Final = 10.0
 LOOK_S: Final = 0.02
-_NOTE: Final = "reload"
 
 
 @click.command("reload")
@@ -37,12 +36,14 @@ def reload(session: Session, *, as_json: bool) -> None:
     Exit: 0 the new settings hold; 3 the daemon is not running; 75 it did not
     answer; 77 not permitted; 78 the settings are wrong, and the old ones hold.
     """
+    from millrace.process.reload import NOTE
+
     session.site()  # what is wrong is told here, before the daemon is asked
     pid = session.daemon_pid()
     if not pid:
         raise NotRunning("the daemon is not running: it reads config.toml when it starts")
     with session.reads() as reads:
-        before = reads.note(_NOTE)
+        before = reads.note(NOTE)
         try:
             os.kill(pid, signal.SIGHUP)
         except PermissionError as error:
@@ -60,8 +61,10 @@ def reload(session: Session, *, as_json: bool) -> None:
 
 def _answer(session: Session, reads: Reads, before: str | None) -> dict[str, Any]:
     """Wait for the daemon's note about this reload."""
+    from millrace.process.reload import NOTE
+
     end = session.clock.monotonic() + LIMIT_S
-    while (found := reads.note(_NOTE)) in (before, None):
+    while (found := reads.note(NOTE)) in (before, None):
         if session.clock.monotonic() > end:
             raise LedgerBusy(f"the daemon did not answer within {LIMIT_S:g} s: see its log, and `millrace status`")
         session.clock.wait(threading.Event(), LOOK_S)

@@ -19,11 +19,14 @@ help: ## list the targets
 setup: $(READY) ## make .venv and install what the locks name; skipped when up to date
 
 # The stamp is written last: an interrupted setup starts again. Byte code is compiled here, so that no start pays for it.
+# The locks name every package, so nothing is left to resolve: an older pip would look at releases that came after the
+# lock, and refuse them for having no hash there.
 $(READY): pyproject.toml requirements.lock requirements-dev.lock
 	@.ci/venv $(VENV)
 	@echo "Installing the locked packages"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --require-hashes -r requirements.lock -r requirements-dev.lock
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-compile --no-deps --no-build-isolation --editable .
+	@$(PY) -m pip check --quiet --disable-pip-version-check
 	@$(PY) -m compileall -q -j 0 $(VENV)/lib daemon $(wildcard jobs)
 	@touch $(READY)
 

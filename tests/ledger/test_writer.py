@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -13,9 +15,11 @@ import pytest
 from millrace.clock import SYSTEM
 from millrace.errors import LedgerBusy, LedgerError, LedgerFull
 from millrace.events import DaemonFailed, Event, LedgerLocked, PartRestarted
+from millrace.ledger.database import grow_log
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
-from millrace.ledger.writer import Writer
+from millrace.ledger.unit import Work
+from millrace.ledger.writer import OFTEN, Writer
 from tests.ledger.rig import LIMIT_S, Book, OwnClock, hold
 
 if TYPE_CHECKING:
@@ -365,27 +369,177 @@ def test_a_disk_that_is_gone_at_the_begin_is_fatal(rig: Rig) -> None:
     assert [type(event) for event in rig.events] == [DaemonFailed]
 
 
-class Late:
+class Late(deque[Work]):
     """An inbox in which a unit arrives after the writer has ended: the race between a look and a put, staged."""
 
-    def __init__(self, rig: Rig) -> None:
-        self._rig = rig
-        self._inbox = rig.writer._inbox
-        self.get, self.get_nowait, self.qsize = self._inbox.get, self._inbox.get_nowait, self._inbox.qsize
+    rig: Rig
 
-    def put(self, work: Any) -> None:
-        if work is not None:
-            self._inbox.put(None)
-            self._rig.writer._thread.join(LIMIT_S)
-        self._inbox.put(work)
+    def append(self, work: Work) -> None:
+        self.rig.writer.close()
+        super().append(work)
 
 
 def test_a_unit_that_arrives_after_the_end_is_refused(rig: Rig) -> None:
     """Nobody else would ever settle its ticket."""
     rig.go()
-    rig.writer._inbox = Late(rig)  # type: ignore[assignment]
+    rig.writer._inbox = late = Late()
+    late.rig = rig
     with pytest.raises(LedgerError, match="closed"):
         rig.note("late").wait(LIMIT_S)
+
+
+def at_rest(rig: Rig) -> None:
+    """Let the writer come to rest."""
+    rig.go()
+    rig.note("first").wait(LIMIT_S)
+    with rig.writer._turn:  # the thread has let go of it
+        pass
+
+
+def who(rig: Rig, *, waits: bool = False) -> Ticket[str]:
+    """Return in which thread a unit that writes a note is run."""
+
+    def unit(tx: Transaction) -> str:
+        tx.run(NOTE, ("mine",))
+        return threading.current_thread().name
+
+    return rig.writer.submit(unit, waits=waits)
+
+
+def test_who_waits_for_a_unit_commits_it_while_the_writer_is_at_rest(rig: Rig) -> None:
+    """Two changes of threads cost a caller as much as all the rest but the disk."""
+    at_rest(rig)
+    ticket = who(rig, waits=True)
+    assert ticket.done
+    assert ticket.wait() == threading.current_thread().name
+    assert rig.notes() == ["first", "mine"]
+
+
+def test_who_does_not_say_that_he_waits_is_not_held_up(rig: Rig) -> None:
+    """An event loop has no time for a disk."""
+    at_rest(rig)
+    assert who(rig).wait(LIMIT_S) == "ledger-writer"
+
+
+def test_who_waits_joins_the_batch_when_the_writer_is_at_work(rig: Rig) -> None:
+    """Also what the caller itself handed in before comes before it."""
+    before = rig.note("before")
+    mine = who(rig, waits=True)
+    assert not mine.done
+    rig.go()
+    assert mine.wait(LIMIT_S) == "ledger-writer"
+    assert before.wait(LIMIT_S) == 1
+    assert rig.notes() == ["before", "mine"]
+
+
+def test_a_lone_unit_that_fails_leaves_nothing_behind(rig: Rig) -> None:
+    """It has no savepoint of its own: the transaction is the savepoint."""
+    at_rest(rig)
+    with pytest.raises(ValueError, match="mine"):
+        rig.writer.submit(raises(ValueError("mine")), waits=True).wait(LIMIT_S)
+    assert who(rig, waits=True).done
+    assert rig.notes() == ["first", "mine"]
+    assert rig.writer.alive
+
+
+def test_an_interrupt_in_the_middle_of_a_unit_undoes_it(rig: Rig) -> None:
+    """Ctrl-C in a command: its clean-up still writes, and must not find half a transaction."""
+    at_rest(rig)
+
+    def interrupted(tx: Transaction) -> None:
+        tx.run(NOTE, ("half",))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rig.writer.submit(interrupted, waits=True)
+    assert rig.note("after").wait(LIMIT_S) == 1
+    assert rig.notes() == ["first", "after"]
+
+
+def test_a_disk_that_is_gone_under_a_caller_ends_the_writer_too(rig: Rig) -> None:
+    """The connection is the same, whoever has it: nothing more may be written through it."""
+    at_rest(rig)
+
+    def broken(_tx: Transaction) -> None:
+        raise apsw.IOError("the disk is gone")
+
+    with pytest.raises(LedgerError, match="the disk is gone"):
+        rig.writer.submit(broken, waits=True).wait(LIMIT_S)
+    rig.writer._thread.join(LIMIT_S)
+    assert not rig.writer.alive
+    assert [type(event) for event in rig.events] == [DaemonFailed]
+    with pytest.raises(LedgerError, match="the disk is gone"):
+        who(rig, waits=True).wait(LIMIT_S)
+
+
+def test_who_waits_leaves_a_lock_of_another_process_to_the_writer(rig: Rig) -> None:
+    """The caller has a limit for waiting, and the writer has none."""
+    at_rest(rig)
+    other = apsw.Connection(str(rig.path))
+    other.execute("BEGIN IMMEDIATE")
+    ticket = who(rig, waits=True)
+    assert not ticket.done
+    with pytest.raises(LedgerBusy):
+        ticket.wait(0.05)
+    other.execute("ROLLBACK")
+    other.close()
+    assert ticket.wait(LIMIT_S) == "ledger-writer"
+
+
+def test_many_who_wait_lose_nothing_and_share_commits(rig: Rig) -> None:
+    """Whoever comes while another has the turn is taken along by the thread."""
+    at_rest(rig)
+
+    def many(name: int) -> list[str]:
+        return [who_wrote(rig, f"{name}:{number}") for number in range(50)]
+
+    with ThreadPoolExecutor(8) as pool:
+        threads = {thread for found in pool.map(many, range(8), timeout=LIMIT_S) for thread in found}
+    assert len(rig.notes()) == 1 + 8 * 50
+    assert "ledger-writer" in threads
+
+
+def who_wrote(rig: Rig, text: str) -> str:
+    """Write a note and wait for it; return which thread committed it."""
+
+    def unit(tx: Transaction) -> str:
+        tx.run(NOTE, (text,))
+        return threading.current_thread().name
+
+    return rig.writer.submit(unit, waits=True).wait(LIMIT_S)
+
+
+def test_a_ledger_that_is_written_often_gets_its_whole_log_at_once(book: Book) -> None:
+    """Each commit that makes the log longer takes half as long again; the rows are as they were."""
+    log = book.path.with_name(book.path.name + "-wal")
+    for _ in range(OFTEN // 2):
+        book.accept()
+    short = log.stat().st_size
+    for _ in range(OFTEN):
+        book.accept()
+    grown = log.stat().st_size
+    assert short < 1_000_000
+    assert 8_000_000 < grown < 12_000_000
+    assert book.balanced()
+    assert book.ledger.reads.status_counts()["queued"] == OFTEN + OFTEN // 2
+    assert book.ledger.writer.submit(lambda tx: tx.rows("PRAGMA integrity_check")).wait(LIMIT_S) == [("ok",)]
+    assert book.path.stat().st_size < 1_000_000
+    for _ in range(OFTEN):
+        book.accept()
+    assert log.stat().st_size == grown
+
+
+def test_a_log_is_not_grown_where_there_is_no_room(tmp_path: Path) -> None:
+    """A page limit stands in for a disk that fills: the work goes on as if nothing had been tried."""
+    connection = apsw.Connection(str(tmp_path / "a.db"))
+    connection.pragma("journal_mode", "wal")
+    connection.execute("CREATE TABLE a (x); INSERT INTO a VALUES (1)")
+    connection.pragma("max_page_count", 100)
+    grow_log(connection)
+    assert connection.get_autocommit()
+    assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]
+    connection.execute("INSERT INTO a VALUES (2)")
+    connection.close()
 
 
 def test_a_full_disk_refuses_what_does_not_fit_and_recovers(book: Book) -> None:

@@ -143,7 +143,7 @@ def test_a_turn_that_fails_is_told_and_upkeep_goes_on(tmp_path: Path, until: Unt
     clock.advance(2)
     standing = hold(house.ledger)
     house.upkeep()
-    until(lambda: house.ledger.writer._inbox.qsize() >= 1)
+    until(lambda: len(house.ledger.writer._inbox) >= 1)
     house.ledger.writer.submit(lambda tx: tx.run("ROLLBACK"))  # fails the batch that the promotion is in
     standing.go()
     until(lambda: any(isinstance(event, PartRestarted) and event.part == "upkeep" for event in house.events))

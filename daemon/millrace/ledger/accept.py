@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import NewJob
     from millrace.ledger.transaction import Transaction
 
-_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, 0, ?, 0, 0, 0, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_ROW: Final = "(?,?,?,?,?,?,?,0,?,0,0,0,?,?,?,?,?,?,?,?,?,?,?,?)"
 _INSERT: Final = f"""  -- one accepted job
 INSERT INTO job (id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
   daemon_deaths, payload, payload_hash, key, run_id, stage, record, source_kind, source_name, correlation_id,
   created_at, queued_at, due_at)
 VALUES {_ROW}"""  # noqa: S608 - made of our own text
 # Many rows in one statement: the driver takes the interpreter's lock anew for each, which other threads fight over.
-_ROWS_AT_ONCE: Final = 50
-_INSERT_MANY: Final = _INSERT + f", {_ROW}" * (_ROWS_AT_ONCE - 1)
+_ROWS_AT_ONCE: Final = 250
+_INSERT_MANY: Final = _INSERT + f",{_ROW}" * (_ROWS_AT_ONCE - 1)
 
 _KNOWN: Final = """  -- the job that an idempotency key belongs to; served by job_key
 SELECT id, task, payload_hash FROM job WHERE client = ? AND key = ?"""
@@ -86,7 +86,9 @@ def _insert(tx: Transaction, rows: list[tuple[Any, ...]]) -> None:
     together = len(rows) - len(rows) % _ROWS_AT_ONCE
     for start in range(0, together, _ROWS_AT_ONCE):
         tx.run(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
-    if together < len(rows):
+    if len(rows) == 1:
+        tx.connection.execute(_INSERT, rows[0])
+    elif together < len(rows):
         tx.connection.executemany(_INSERT, rows[together:])
 
 

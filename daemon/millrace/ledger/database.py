@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import os
+from pathlib import Path
+from typing import Final
 
 import apsw
 
 from millrace.errors import LedgerBusy, LedgerError, LedgerForeign, LedgerFull, NotFound
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
 VERSION: Final = 2  # of the schema; what leads to it stands in `migrations`
 # Older versions have a rare race that corrupts a WAL database when a checkpoint meets a write (fixed in 3.51.3).
 OLDEST_SQLITE: Final = (3, 51, 3)
 BUSY_MS: Final = 5_000
+LOG_PAGES: Final = 2_000  # of the write-ahead log, until its pages are moved into the database
+CACHE: Final = -16_000  # KiB, as the pragma has it
+_MB: Final = 1_000_000
+_FEW_PAGES: Final = 50
+_ROOMY: Final = 1_000 * _MB  # a smaller disk has better use for the log's bytes
 _SYNCHRONOUS: Final = frozenset({"full", "normal", "extra"})
 
 
@@ -40,9 +44,9 @@ def pragmas(synchronous: str) -> tuple[tuple[str, str | int], ...]:
         ("auto_vacuum", "incremental"),  # works only before the first table: lets pruning give space back
         ("journal_mode", "wal"),
         ("synchronous", synchronous),
-        ("cache_size", -16_000),
+        ("cache_size", CACHE),
         ("temp_store", "memory"),
-        ("wal_autocheckpoint", 2_000),
+        ("wal_autocheckpoint", LOG_PAGES),
         ("journal_size_limit", 64_000_000),
     )
 
@@ -87,6 +91,34 @@ def keep_plans(connection: apsw.Connection) -> None:
     third of the writer's time, for plans that are always the same. (SQLite: "query planner stability guarantee".)
     """
     connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
+
+
+def grow_log(connection: apsw.Connection) -> None:
+    """
+    Give the write-ahead log the length that it would have after the first two thousand pages, if the disk has room.
+
+    A commit that makes the file longer has its size written too, which takes half as long again as the commit. The
+    log is SQLite's, so SQLite grows it: what does not fit its cache it writes there, and a roll-back leaves the length.
+    """
+    log = Path(connection.filename_wal)
+    try:
+        long_enough = log.stat().st_size > LOG_PAGES * connection.pragma("page_size")
+        disk = os.statvfs(log.parent)
+    except OSError:
+        return
+    if long_enough or disk.f_bavail * disk.f_frsize < _ROOMY:
+        return
+    try:
+        connection.pragma("cache_size", _FEW_PAGES)
+        connection.execute("BEGIN IMMEDIATE; CREATE TABLE grown (filling)")
+        for _ in range(LOG_PAGES * connection.pragma("page_size") // _MB + 1):
+            connection.execute("INSERT INTO grown VALUES (zeroblob(?))", (_MB,))
+    except apsw.Error:  # a lock, a disk that filled meanwhile: commits then find out by themselves
+        pass
+    finally:
+        if not connection.get_autocommit():
+            connection.execute("ROLLBACK")
+        connection.pragma("cache_size", CACHE)
 
 
 def translate(error: apsw.Error) -> LedgerError:

@@ -72,9 +72,9 @@ class Moves:
         self.daemon = daemon
         self.weights = dict(weights or {})
 
-    def accept(self, jobs: Sequence[NewJob]) -> Ticket[list[Accepted]]:
-        """Accept jobs, all or none; see `accept.accept`."""
-        return self._writer.submit(lambda tx: accept.accept(tx, jobs))
+    def accept(self, jobs: Sequence[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
+        """Accept jobs, all or none; see `accept.accept`, and `Writer.submit` for a caller who waits."""
+        return self._writer.submit(lambda tx: accept.accept(tx, jobs), waits=waits)
 
     def promote_due(self, limit: int = 500) -> Ticket[int]:
         """Queue jobs whose time has come; the ticket carries how many."""

@@ -1,4 +1,4 @@
-"""The promise of a commit: what a caller holds while the writer thread does its work."""
+"""The promise of a commit: what a caller holds while the writer does its work."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Ticket(Generic[T]):
         return cast("T", self._result)
 
     def then(self, callback: Callable[[Ticket[T]], None]) -> None:
-        """Call back once the unit is committed or has failed, in the writer's thread; must be quick and not raise."""
+        """Call back once the unit is committed or has failed, while the writer has the turn; must be quick and not raise."""
         self._callbacks.append(callback)
         if self._done:
             self._call_back()

@@ -51,7 +51,7 @@ class Changes:
 
 
 class Transaction:
-    """The open transaction of one batch. Units use it one after the other, in the writer's thread."""
+    """The open transaction of one batch. Units use it one after the other, in the thread that has the turn."""
 
     __slots__ = ("_counts", "broken", "changes", "connection", "now_ms", "runs")
 

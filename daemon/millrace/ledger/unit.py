@@ -56,6 +56,14 @@ def alike(batch: Sequence[Work], place: int) -> int:
     return end - place
 
 
+def run_alone(tx: Transaction, work: Work) -> Outcome:
+    """Run a unit that has the transaction for itself, which is undone if it fails: it needs no savepoint."""
+    try:
+        return work.unit(tx), None
+    except Exception as error:  # noqa: BLE001 - belongs to the unit's caller
+        return None, error
+
+
 def run(tx: Transaction, works: Sequence[Work]) -> list[Outcome]:
     """
     Run units that are alike: together, or one by one if one of them stands in the way of the others.

@@ -31,6 +31,7 @@ class Poker:
 
     def __init__(self, state: Path) -> None:
         self._state = state
+        self._place = str(state / SOCKET_NAME)
         self._socket: socket.socket | None = None
 
     def poke(self) -> bool:
@@ -53,6 +54,8 @@ class Poker:
             self._socket = None
 
     def _connected(self) -> socket.socket:
+        if not os.access(self._place, os.F_OK):  # no daemon, no socket: found out at a tenth of the price
+            raise FileNotFoundError(self._place)
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             with _address(self._state) as address:

@@ -1,8 +1,11 @@
 """
-Group commit: one thread owns the write connection and commits what all threads hand it in one transaction.
+Group commit: one thread commits what all threads hand it, in one transaction.
 
 Whatever arrived while the last commit was on its way to the disk goes into the next one, so that a batch never waits
 for company, and a busy daemon pays for one fdatasync instead of hundreds.
+
+There is one write connection, and who holds the turn has it: the writer's thread, or, while that is at rest, a caller
+who would only wait for it. Two changes of threads cost as much as the rest of a commit without its fdatasync.
 """
 
 from __future__ import annotations
@@ -10,17 +13,18 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from collections import deque
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import apsw
 
 from millrace.errors import LedgerError
 from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
-from millrace.ledger.database import is_fatal, translate
+from millrace.ledger.database import grow_log, is_fatal, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
-from millrace.ledger.unit import Together, Work, alike, run
+from millrace.ledger.unit import Outcome, Together, Work, alike, run, run_alone
 from millrace.ledger.unit import failure as batch_failure
 
 if TYPE_CHECKING:
@@ -33,12 +37,14 @@ T = TypeVar("T")
 LONGEST_BATCH_S: Final = 0.05
 # How long closing waits for a write lock that another process keeps.
 CLOSE_S: Final = 10.0
+# After so many commits there will be more, and the log gets its full length.
+OFTEN: Final = 50
 # The log's bound once the disk was full; until then it is the one of the pragmas.
 CRAMPED_PAGES: Final = 100
 
 
 class Writer:
-    """The thread that writes. `on_commit` is told, in that thread, what a commit changed for others."""
+    """What writes. `on_commit` is told, by whoever has the turn, what a commit changed for others."""
 
     def __init__(
         self, connect: Callable[[], apsw.Connection], clock: Clock, emit: Emit, on_commit: Callable[[Changes], None]
@@ -47,7 +53,13 @@ class Writer:
         self._clock = clock
         self._emit = emit
         self._on_commit = on_commit
-        self._inbox: SimpleQueue[Work | None] = SimpleQueue()
+        self._inbox: deque[Work] = deque()
+        self._news: SimpleQueue[None] = (
+            SimpleQueue()
+        )  # wakes the thread: one for each unit in the inbox, and for the end
+        self._turn = threading.Lock()
+        self._connection: apsw.Connection
+        self._commits = 0
         self._closed = False
         self._ended = False
         self.failed: Exception | None = None
@@ -62,22 +74,33 @@ class Writer:
         self._ready.wait()
 
     def submit(
-        self, unit: Callable[[Transaction], T], *, reads_counts: bool = False, together: Together | None = None
+        self,
+        unit: Callable[[Transaction], T],
+        *,
+        reads_counts: bool = False,
+        together: Together | None = None,
+        waits: bool = False,
     ) -> Ticket[T]:
         """
         Hand a unit to the writer.
 
         Args:
-            unit: Called once in the writer's thread inside a savepoint; what it raises undoes it alone.
+            unit: Called once by whoever has the turn, inside a savepoint; what it raises undoes it alone.
             reads_counts: Whether it looks at lanes or tallies, so that the batch's counts are written before.
             together: How it may be done along with others of its kind that come with it.
+            waits: Whether the caller is going to wait for it: then it is committed in the caller's own thread, if the
+                writer is at rest. Not for callers that come from `on_commit` or a ticket.
         Returns: The promise of its commit.
         """
         ticket: Ticket[T] = Ticket()
         if self._closed:
             ticket.settle(None, self._refusal())
             return ticket
-        self._inbox.put(Work(unit, ticket, reads_counts, together))
+        work = Work(unit, ticket, reads_counts, together)
+        if waits and self._commit_here(work):
+            return ticket
+        self._inbox.append(work)
+        self._news.put(None)
         if self._ended:  # it ended between the look and the put: nobody else would ever settle the ticket
             self._refuse_rest()
         return ticket
@@ -90,69 +113,115 @@ class Writer:
     def condemn(self, reason: str) -> None:
         """Write nothing any more, not even what was handed in: the file is not the ledger's any longer."""
         self.failed, self._closed = LedgerError(reason), True
-        self._inbox.put(None)
+        self._news.put(None)
 
     def close(self) -> None:
         """Commit what was handed in, close the connection and end the thread."""
         self._closed = True
         if self._thread.is_alive():
-            self._inbox.put(None)
+            self._news.put(None)
             self._thread.join(CLOSE_S)
 
     def _work(self) -> None:
         try:
-            connection = self._connect()
+            self._connection = self._connect()
         except Exception as error:  # noqa: BLE001 - handed to whoever called start()
             self._ready.settle(None, error)
             return
         self._ready.settle(None, None)
-        batch: list[Work] = []
-        try:
-            while batch := self._next_batch():
-                place = 0
-                while place < len(batch):
-                    place = self._commit(connection, batch, place)
-        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and the daemon exits
-            self._fail(error, batch)
-        finally:
+        while not (self._closed and not self._inbox):
+            self._await_news()
+            with self._turn:
+                self._commit_inbox()
+        with self._turn:
             self._ended = True
             self._refuse_rest()
-            connection.close()
+            self._connection.close()
 
-    def _next_batch(self) -> list[Work]:
-        """Return what is there, at least one unit; an empty list means the end."""
-        batch = [self._inbox.get()]
+    def _await_news(self) -> None:
+        self._news.get()
+        for _ in range(self._news.qsize()):  # what they tell of is in the inbox by now, and is taken from there at once
+            self._news.get_nowait()
+
+    def _commit_inbox(self) -> None:
         # Only what is here now: taking what arrives meanwhile would let a busy moment starve its first caller.
-        batch += [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
-        if None in batch and len(batch) > 1:
-            self._inbox.put(None)  # met again, alone, once what came with it is committed
-        return [work for work in batch if work is not None]
+        batch = [self._inbox.popleft() for _ in range(len(self._inbox))]
+        place = 0
+        try:
+            while place < len(batch):
+                place = self._commit(batch, place)
+        except Exception as error:  # noqa: BLE001 - told to everybody who waits, and the daemon exits
+            self._fail(error, batch)
 
-    def _commit(self, connection: apsw.Connection, batch: list[Work], place: int) -> int:
+    def _commit_here(self, work: Work) -> bool:
+        """Commit a unit in the caller's thread, if the writer is at rest; return whether that could be done."""
+        if not self._turn.acquire(blocking=False):
+            return False
+        try:
+            # What the caller handed in before stands in the inbox, or is committed: the order stays.
+            if self._inbox or self._closed or self._cramped or not self._begin_here():
+                return False
+            self._transact([work], 0)
+        except Exception as error:  # noqa: BLE001 - see `_commit_inbox`
+            self._fail(error, [work])
+        except BaseException:  # Ctrl-C in a command: whoever comes next must not find half a transaction
+            _rolled_back(self._connection)
+            raise
+        finally:
+            self._turn.release()
+        return True
+
+    def _begin_here(self) -> bool:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error:  # the thread has the patience for another process's lock, and tells of anything else
+            return False
+        return True
+
+    def _commit(self, batch: list[Work], place: int) -> int:
         """Run units from `place` on in one transaction; return the place of the first that was left for the next."""
-        failure = self.failed or self._begin(connection)
+        failure = self.failed or self._begin(self._connection)
         if failure is not None:
             return self._refuse(batch[place:], failure)
-        tx = Transaction(connection, self._clock.now_ms())
-        settled: list[tuple[Ticket[Any], Any, Exception | None]] = []
+        return self._transact(batch, place)
+
+    def _transact(self, batch: list[Work], place: int) -> int:
+        """Do that in the transaction that has begun."""
+        tx = Transaction(self._connection, self._clock.now_ms())
+        outcomes, failure = self._outcomes(tx, batch, place)
+        failure = self._finish(tx, failure)
+        for work, (result, error) in zip(batch[place:], outcomes, strict=False):
+            self._cramped |= isinstance(error or failure, apsw.FullError)
+            self._tell(work.ticket.settle, result, _ours(error or failure))
+        if failure is None:
+            self._committed(tx.changes)
+        elif is_fatal(failure):
+            raise failure
+        return place + len(outcomes)
+
+    def _outcomes(self, tx: Transaction, batch: list[Work], place: int) -> tuple[list[Outcome], Exception | None]:
+        """Run units for about as long as a batch may take; return what they came to, and why the whole batch failed."""
+        if len(batch) == 1:
+            outcome = run_alone(tx, batch[0])
+            return [outcome], outcome[1]
+        outcomes: list[Outcome] = []
+        failure: Exception | None = None
         began = self._clock.monotonic()
         while failure is None and place < len(batch):
-            works = batch[place : place + alike(batch, place)]
-            outcomes = run(tx, works)
-            settled += [(work.ticket, *outcome) for work, outcome in zip(works, outcomes, strict=False)]
-            place += len(outcomes)
+            found = run(tx, batch[place : place + alike(batch, place)])
+            outcomes += found
+            place += len(found)
             failure = batch_failure(tx, outcomes[-1][1])
             if self._clock.monotonic() - began > LONGEST_BATCH_S:
                 break
-        failure = self._finish(tx, failure)
-        self._cramped |= any(isinstance(error, apsw.FullError) for error in (failure, *(end[2] for end in settled)))
-        for ticket, result, error in settled:
-            self._tell(ticket.settle, result, _ours(error or failure))
-        if failure is None and tx.changes:
-            self._tell(self._on_commit, tx.changes)
-        if failure is not None and is_fatal(failure):
-            raise failure
-        return place
+        return outcomes, failure
+
+    def _committed(self, changes: Changes) -> None:
+        if changes:
+            self._tell(self._on_commit, changes)
+        self._commits += 1
+        if self._commits == OFTEN:
+            grow_log(self._connection)
 
     def _refuse(self, works: list[Work], failure: Exception) -> int:
         """Fail units for which no transaction could be opened; return the place after any batch's end."""
@@ -198,12 +267,7 @@ class Writer:
                 connection.execute("COMMIT")
         except apsw.Error as error:
             failure = error
-        if not connection.get_autocommit():
-            try:
-                connection.execute("ROLLBACK")
-            except apsw.Error as error:
-                failure = _Unusable(f"could not roll back: {error}", failure or error)
-        return failure
+        return _rolled_back(connection) or failure
 
     def _make_room(self, connection: apsw.Connection) -> None:
         """
@@ -217,6 +281,7 @@ class Writer:
 
     def _fail(self, cause: Exception, batch: list[Work]) -> None:
         self.failed, self._closed = _ours(cause), True
+        self._news.put(None)
         self._emit(DaemonFailed("ledger", str(self.failed)))
         for work in batch:
             if not work.ticket.done:
@@ -226,17 +291,23 @@ class Writer:
         return self.failed or LedgerError("the ledger is closed")
 
     def _refuse_rest(self) -> None:
-        while True:
-            try:
-                work = self._inbox.get_nowait()
-            except Empty:
-                return
-            if work is not None:
-                self._tell(work.ticket.settle, None, self._refusal())
+        with contextlib.suppress(IndexError):
+            while True:
+                self._tell(self._inbox.popleft().ticket.settle, None, self._refusal())
 
 
 class _Unusable(apsw.IOError):
     """A transaction that can neither be finished nor undone: as bad as a broken disk."""
+
+
+def _rolled_back(connection: apsw.Connection) -> Exception | None:
+    """Undo a transaction that still stands; return why that could not be done."""
+    if not connection.get_autocommit():
+        try:
+            connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            return _Unusable(f"could not roll back: {error}")
+    return None
 
 
 def _ours(error: Exception | None) -> Exception | None:

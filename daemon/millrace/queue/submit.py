@@ -113,10 +113,10 @@ class Submitter:
 
         Raises: UnknownTask, PayloadError, TooLarge, Overloaded, KeyConflict, LedgerError.
         """
-        return self.hand_in(wanted).wait(COMMIT_S)[0]
+        return self.hand_in(wanted, waits=True).wait(COMMIT_S)[0]
 
-    def hand_in(self, wanted: Submission) -> Ticket[list[Accepted]]:
-        """Check a submission and hand it to the writer; the ticket carries one `Accepted`."""
+    def hand_in(self, wanted: Submission, *, waits: bool = False) -> Ticket[list[Accepted]]:
+        """Check a submission and hand it to the writer; the ticket carries one `Accepted`. See `Writer.submit`."""
         try:
             job = self.prepare(wanted)
             full = self.full(job.queue)
@@ -125,7 +125,7 @@ class Submitter:
         except MillraceError as error:
             self._emit(SubmitRefused(wanted.task, error.type, str(error)))
             raise
-        return self._hand_over([job])
+        return self._hand_over([job], waits=waits)
 
     def submit_many(self, many: Iterable[Submission | MillraceError]) -> Iterator[list[Accepted | MillraceError]]:
         """
@@ -254,8 +254,8 @@ class Submitter:
         chunk.ticket = self._hand_over([jobs[place] for place in chunk.plain]) if chunk.plain else None
         return None
 
-    def _hand_over(self, jobs: list[NewJob]) -> Ticket[list[Accepted]]:
-        ticket = self._moves.accept(jobs)
+    def _hand_over(self, jobs: list[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
+        ticket = self._moves.accept(jobs, waits=waits)
         ticket.then(lambda done: self._announce(jobs, done))
         return ticket
 

@@ -193,6 +193,9 @@ def test_a_new_job_is_one_insert(book: Book) -> None:
     assert len(traced(book, book.accept)) == 1
     many = traced(book, lambda: wait(book.ledger.moves.accept([NewJob("add", "q")] * 120)))
     assert len(many) == 2 + 20
+    many = traced(book, lambda: wait(book.ledger.moves.accept([NewJob("add", "q")] * 550)))
+    assert len(many) == 2 + 1
+    assert len(many[0][0]) < 16_384  # longer ones are prepared anew each time
 
 
 def run_plans(book: Book, act: Callable[[], Any]) -> list[str]:

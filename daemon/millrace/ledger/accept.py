@@ -25,8 +25,8 @@ INSERT INTO job (id, task, queue, client, status, reason, priority, attempt, max
   created_at, queued_at, due_at)
 VALUES {_ROW}"""  # noqa: S608 - made of our own text
 # Many rows in one statement: the driver takes the interpreter's lock anew for each, which other threads fight over.
-_ROWS_AT_ONCE: Final = 250
-_INSERT_MANY: Final = _INSERT + f",{_ROW}" * (_ROWS_AT_ONCE - 1)
+# The most that the driver still keeps prepared (16 KB of text), and fewer for what is left.
+_MANY: Final = {size: _INSERT + f",{_ROW}" * (size - 1) for size in (250, 50)}
 
 _KNOWN: Final = """  -- the job that an idempotency key belongs to; served by job_key
 SELECT id, task, payload_hash FROM job WHERE client = ? AND key = ?"""
@@ -83,13 +83,15 @@ def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:
 
 
 def _insert(tx: Transaction, rows: list[tuple[Any, ...]]) -> None:
-    together = len(rows) - len(rows) % _ROWS_AT_ONCE
-    for start in range(0, together, _ROWS_AT_ONCE):
-        tx.run(_INSERT_MANY, tuple(chain.from_iterable(rows[start : start + _ROWS_AT_ONCE])))
     if len(rows) == 1:
         tx.connection.execute(_INSERT, rows[0])
-    elif together < len(rows):
-        tx.connection.executemany(_INSERT, rows[together:])
+        return
+    done = 0
+    for size, sql in _MANY.items():
+        while len(rows) - done >= size:
+            tx.connection.execute(sql, tuple(chain.from_iterable(rows[done : done + size])))
+            done += size
+    tx.connection.executemany(_INSERT, rows[done:])
 
 
 def _known(tx: Transaction, job: NewJob, digest: str) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -34,6 +36,12 @@ class Change:
     def __bool__(self) -> bool:
         """Return whether anything differs."""
         return bool(self.applied or self.at_next_start)
+
+
+def version_of(settings: Settings) -> str:
+    """Return what tells settings from others, 16 hex digits: the same for the same values, wherever they come from."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def change(old: Settings, new: Settings) -> Change:

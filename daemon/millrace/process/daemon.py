@@ -15,7 +15,7 @@ from millrace.process.face import Face
 from millrace.process.ground import check_ground
 from millrace.process.lock import take_lock
 from millrace.process.notify import Supervisor
-from millrace.process.reload import Reloader
+from millrace.process.reload import VERSION, Reloader
 from millrace.process.signals import Signals
 
 if TYPE_CHECKING:
@@ -68,7 +68,9 @@ class Daemon:
             self._bus.emit(DaemonStarted(__version__, os.getpid(), engine.daemon, took_s))
             self._manager.tell(READY=1, STATUS=self._status())
             engine.start_schedules()
-            failed = self._serve(engine, care, self._reloader(engine, face, care))
+            reloader = self._reloader(engine, face, care)
+            reloader.begin(engine.ledger.reads.note(VERSION))
+            failed = self._serve(engine, care, reloader)
         finally:
             self._wind_down(engine, face, care)
         return int(failed)

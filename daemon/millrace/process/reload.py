@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.config.change import change
+from millrace.config.change import change, version_of
 from millrace.config.load import load_site
 from millrace.errors import MillraceError
 from millrace.events import SettingsRefused, SettingsReloaded
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Where the outcome of the last reload stands in the ledger, for `millrace reload` to read.
 NOTE: Final = "reload"
+# And there, which settings held last: other ones at a start are news too.
+VERSION: Final = "settings"
 SETTLE_S: Final = 1.0  # a file that was just saved may not be whole yet
 
 
@@ -63,6 +65,13 @@ class Reloader:
         self._seen = _mark(self._config)
         self._changed_at: float | None = None
 
+    def begin(self, known: str | None) -> None:
+        """Write into the audit log which settings hold from this start on, unless they are those of the `known` version."""
+        version = version_of(self._settings)
+        if version != known:
+            self._audit("daemon", "settings.start", str(self._config), {"version": version, "before": known})
+            self._note(VERSION, version)
+
     def watch(self) -> None:
         """Reload once a config.toml that was changed has been left alone for a second."""
         mark, now_s = _mark(self._config), self._clock.monotonic()
@@ -86,8 +95,10 @@ class Reloader:
         jobs = self._changed_jobs()
         self._emit(SettingsReloaded(why, ", ".join(found.applied), ", ".join(found.at_next_start), ", ".join(jobs)))
         if found:
-            facts = {"why": why, "applied": found.applied, "at_next_start": found.at_next_start}
+            version = version_of(found.settings)
+            facts = {"why": why, "applied": found.applied, "at_next_start": found.at_next_start, "version": version}
             self._audit("daemon", "settings.reload", str(self._config), facts)
+            self._note(VERSION, version)
         self._keep(ok=True, why=why, applied=found.applied, at_next_start=found.at_next_start, jobs_changed=jobs)
 
     def _keep(self, **facts: object) -> None:

@@ -66,7 +66,7 @@ class Reloader:
         self._changed_at: float | None = None
 
     def begin(self, known: str | None) -> None:
-        """Write into the audit log which settings hold from this start on, unless they are those of the `known` version."""
+        """Write into the audit log which settings hold from this start on, unless `known` is their version."""
         version = version_of(self._settings)
         if version != known:
             self._audit("daemon", "settings.start", str(self._config), {"version": version, "before": known})

@@ -45,6 +45,13 @@ def test_a_mistake_in_the_words_is_one_line_and_exit_2(call: Callable[..., Done]
     assert "--help)" in done.err
 
 
+def test_a_group_by_itself_is_answered_with_its_help(call: Callable[..., Done]) -> None:
+    """Whoever types `millrace jobs` wants to know what there is; the page is theirs, without a word around it."""
+    done = call("jobs")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.rstrip("\n") == call("jobs", "--help").out.rstrip("\n")
+
+
 def test_a_named_config_that_is_missing_is_exit_78(site: Site) -> None:
     """Falling back to another site would be worse than an error."""
     done = site.process("-c", "elsewhere.toml", "status")

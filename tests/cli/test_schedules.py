@@ -151,6 +151,13 @@ def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Call
     assert "not running" in gap["why"]
 
 
+def test_today_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:
+    """A count of gaps where nothing is expected would be no news."""
+    done = call("today")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("No schedules. Write [schedules.NAME] into config.toml")
+
+
 def test_today_without_gaps_ends_with_0(timed: Site, call: Callable[..., Done]) -> None:
     """Also before the first start."""
     done = call("today")

@@ -4,6 +4,8 @@ import os
 import pty
 import signal
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +59,19 @@ def test_a_named_config_that_is_missing_is_exit_78(site: Site) -> None:
     done = site.process("-c", "elsewhere.toml", "status")
     assert done.code == 78
     assert done.err == "millrace: elsewhere.toml: no such file (named by -c)\n"
+
+
+def test_a_folder_without_a_site_is_named(tmp_path: Path, call: Callable[..., Done], site: Site) -> None:
+    """In the wrong folder, "the daemon is not running" would send somebody to start a second one."""
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    path = str(Path(__file__).resolve().parents[2] / "daemon")
+    argv = [sys.executable, "-m", "millrace.cli.main", "status"]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path}
+    done = subprocess.run(argv, cwd=nowhere, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"There is no site in {nowhere}, and no /etc/millrace/")
+    assert "There is no site" not in call("status").err
 
 
 def test_a_ledger_that_is_none_is_exit_78(site: Site, call: Callable[..., Done]) -> None:

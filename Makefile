@@ -34,6 +34,10 @@ $(READY): pyproject.toml requirements.lock requirements-dev.lock
 run: $(READY) ## serve this repository as a site on http://127.0.0.1:8420
 	@exec $(VENV)/bin/millrace -c config.toml serve
 
+.PHONY: demo
+demo: $(READY) ## kill a daemon in the middle of its work, and see what became of it
+	@$(VENV)/bin/millrace demo crash $(ARGS)
+
 # What starts daemons for every test takes minutes, and is part of `make check`.
 DAEMONS := tests/process tests/docs/test_pages.py
 

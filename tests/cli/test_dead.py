@@ -29,7 +29,8 @@ def test_the_list_names_the_errors(call: Call, past: Past) -> None:
 def test_none_is_a_sentence(call: Call) -> None:
     """And no error: an empty list is the good case."""
     done = call("dead", "list")
-    assert (done.code, done.out, done.err) == (0, "", "No dead letters like that.\n")
+    assert (done.code, done.out, done.err) == (0, "", "No dead letters.\n")
+    assert call("dead", "list", "--task", "add").err == "No dead letters like that.\n"
 
 
 def test_show_is_for_dead_letters(call: Call, past: Past) -> None:

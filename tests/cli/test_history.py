@@ -79,7 +79,12 @@ LATE = JobError("Timeout", "late")
         ("release", ["shutdown"], {"pid": 9}, "was interrupted after 2s, as the daemon stopped; the job was queued ag"),
         ("release", ["shutdown"], {"thread": "did not end"}, "did not end when the daemon stopped; the job was queued"),
         ("stop", [], {"pid": 9, "ended_by": "KILL"}, "was cancelled after 2s (its process was killed)"),
-        ("park", ["breaker:crm"], {"pid": 9}, "was put aside after 2s, which does not count as a failure"),
+        (
+            "park",
+            ["breaker:crm"],
+            {"pid": 9},
+            "was put aside after 2s, which does not count as a failure: it waits until crm can be called again",
+        ),
         (
             "retry",
             [LATE],
@@ -120,6 +125,26 @@ def test_a_long_line_is_folded_on_a_terminal(site: Site, past: Past) -> None:
     assert len(lines) == 3
     assert lines[1].startswith(" " * 13 + "ValueError: the other side")
     assert max(map(len, lines)) <= 80
+
+
+def test_a_page_of_an_error_is_shown_in_full_once(call: Call, past: Past) -> None:
+    """A service answers with its whole page; four attempts with it would push the history off the screen."""
+    job_id = past.dead(message="<p>" * 1000)
+    out = call("jobs", "show", job_id).out
+    line = told(call, job_id)[2]
+    assert line.startswith("attempt 1 failed")
+    assert line.endswith("<p><…")
+    assert len(line) < 300
+    assert "<p>" * 1000 in out.partition("Last error")[2]
+
+
+def test_what_the_daemon_knows_again_is_told_in_words(call: Call, past: Past) -> None:
+    """Nobody reads `unknown_task` and thinks of a restart."""
+    held = past.claimed()
+    past.moves.park(held, "unknown_task", due_at=None, duration_s=0.1).wait()
+    assert told(call, held.job_id)[-1] == "waits until the daemon knows its task: it reads job files when it starts"
+    past.moves.promote_fitting("unknown_task", "add").wait()
+    assert any(line.startswith("made ready by daemon: its task is known now") for line in told(call, held.job_id))
 
 
 def test_a_claim_that_never_began_says_so(call: Call, past: Past) -> None:

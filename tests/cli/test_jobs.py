@@ -167,6 +167,19 @@ def test_waiting_prints_results_in_the_order_of_the_ids(call: Call, past: Past) 
     assert [job["status"] for job in call("jobs", "wait", bad, good, "--json").json] == ["dead", "succeeded"]
 
 
+def test_a_wait_names_what_only_somebody_can_end(call: Call, past: Past) -> None:
+    """A new job file that the daemon has not read yet: the wait looked like a hang, and said nothing."""
+    held, later = past.claimed(), past.claimed()
+    past.moves.park(held, "unknown_task", due_at=None, duration_s=0.1).wait()
+    past.moves.park(later, "backoff", due_at=2**42, duration_s=0.1).wait()
+    done = call("jobs", "wait", held.job_id, later.job_id, "--timeout", "0.2s")
+    assert done.code == 75
+    words = f"Job {held.job_id} waits until the daemon knows its task: it reads job files when it starts"
+    assert done.err.count(words) == 1
+    assert f"(millrace explain {held.job_id})" in done.err
+    assert f"Job {later.job_id} waits" not in done.err
+
+
 def test_a_wait_ends_when_the_last_job_is_over(site: Site, past: Past) -> None:
     """It hears of the commit of another process."""
     import subprocess

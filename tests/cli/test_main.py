@@ -4,6 +4,8 @@ import os
 import pty
 import signal
 import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,11 +47,31 @@ def test_a_mistake_in_the_words_is_one_line_and_exit_2(call: Callable[..., Done]
     assert "--help)" in done.err
 
 
+def test_a_group_by_itself_is_answered_with_its_help(call: Callable[..., Done]) -> None:
+    """Whoever types `millrace jobs` wants to know what there is; the page is theirs, without a word around it."""
+    done = call("jobs")
+    assert (done.code, done.out) == (2, "")
+    assert done.err.rstrip("\n") == call("jobs", "--help").out.rstrip("\n")
+
+
 def test_a_named_config_that_is_missing_is_exit_78(site: Site) -> None:
     """Falling back to another site would be worse than an error."""
     done = site.process("-c", "elsewhere.toml", "status")
     assert done.code == 78
     assert done.err == "millrace: elsewhere.toml: no such file (named by -c)\n"
+
+
+def test_a_folder_without_a_site_is_named(tmp_path: Path, call: Callable[..., Done], site: Site) -> None:
+    """In the wrong folder, "the daemon is not running" would send somebody to start a second one."""
+    nowhere = tmp_path / "nowhere"
+    nowhere.mkdir()
+    path = str(Path(__file__).resolve().parents[2] / "daemon")
+    argv = [sys.executable, "-m", "millrace.cli.main", "status"]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path}
+    done = subprocess.run(argv, cwd=nowhere, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stderr.startswith(f"There is no site in {nowhere}, and no /etc/millrace/")
+    assert "There is no site" not in call("status").err
 
 
 def test_a_ledger_that_is_none_is_exit_78(site: Site, call: Callable[..., Done]) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +150,20 @@ def test_a_wait_ends_when_its_time_is_up(parcels: Site, call: Call) -> None:
     assert (done.code, done.out) == (75, "")
     assert "The daemon is not running" in done.err
     assert "is still running: the time to wait is up" in done.err
+
+
+def test_on_a_terminal_the_words_about_the_daemon_have_a_line_of_their_own(parcels: Site) -> None:
+    """They came behind the line of progress: "parcel 0The daemon is not running"."""
+    ours, theirs = pty.openpty()
+    argv = parcels.argv("run", "parcels", "day=monday", "--wait", "--timeout", "0.01s")
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with suppress(OSError), os.fdopen(ours, "rb", buffering=0) as terminal:  # which fails when the other end is closed
+        while piece := terminal.read(4096):
+            shown += piece
+    assert process.wait(20) == 75
+    assert re.search(rb"parcel 0\r +\rThe daemon is not running", shown), shown
 
 
 def test_a_wait_ends_when_the_run_is_over(parcels: Site, call: Call, past: Past) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,6 +73,7 @@ def test_runs_are_listed_newest_first_with_what_died(call: Call, past: Past) -> 
     assert lines[0].split() == ["ID", "PIPELINE", "STATUS", "CREATED", "TOOK", "RECORDS", "DEAD", "CLIENT"]
     assert [line.split()[:3] for line in lines[1:]] == [[second, "parcels", "running"], [first, "leads", "partial"]]
     assert lines[2].split()[-3:] == ["2", "2", "default"]
+    assert re.search(r"partial +now +\d+ms ", lines[2]), "a short run took some time"
     assert [run["id"] for run in call("runs", "list", "--json").json] == [second, first]
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from millrace.clock import SYSTEM
 from millrace.ledger.fire_rows import Decision, NewFire
-from millrace.ledger.rows import NewJob
+from millrace.ledger.plan import Plan, PlanStage
+from millrace.ledger.rows import JobError, NewJob, NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,6 +141,31 @@ def test_today_shows_gaps_first_and_ends_with_1(timed: Site, past: Past, call: C
     assert "catch_up = none" in text.out
 
 
+def test_today_says_what_a_dead_job_died_of(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """The question of the morning: a gap without a reason sends everybody to another command."""
+    job = NewJob("greet", "default", '{"name":"Ann"}')
+    decided(past, "nightly", NewFire(SYSTEM.now_ms() - HOUR, "on_time", work=job))
+    (held,) = past.moves.claim("default", 1).wait()
+    past.moves.give_up(held, JobError("ValueError", "no such month"), duration_s=0.1, cause="gave up").wait()
+    done = call("today", "--json")
+    (gap,) = done.json["gaps"]
+    assert (done.code, gap["kind"], gap["job_id"]) == (1, "dead", held.job_id)
+    assert gap["why"] == "ValueError: no such month"
+    assert "ValueError: no such month" in call("today").out
+
+
+def test_today_says_how_much_of_a_run_is_dead(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """A run has many jobs, and an error for each that died; `runs show` names them."""
+    stage = PlanStage("only", "parcels.only", "default", max_attempts=1)
+    decided(
+        past, "nightly", NewFire(SYSTEM.now_ms() - HOUR, "on_time", work=NewRun("parcels", Plan("parcels", (stage,))))
+    )
+    (held,) = past.moves.claim("default", 1).wait()
+    past.moves.give_up(held, JobError("ValueError", "no"), duration_s=0.1, cause="gave up").wait()
+    (gap,) = call("today", "--json").json["gaps"]
+    assert (gap["kind"], gap["run_id"], gap["why"]) == ("failed", held.run_id, "1 of its jobs is dead")
+
+
 def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Callable[..., Done]) -> None:
     """A daemon that is down writes no rows; that must not look like a quiet day."""
     past.moves.sync_schedules({"each": "f"}).wait()
@@ -149,6 +175,13 @@ def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Call
     (gap,) = done.json["gaps"]
     assert (gap["schedule"], gap["kind"], gap["count"] in (4, 5)) == ("each", "missed", True)
     assert "not running" in gap["why"]
+
+
+def test_today_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:
+    """A count of gaps where nothing is expected would be no news."""
+    done = call("today")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("No schedules. Write [schedules.NAME] into config.toml")
 
 
 def test_today_without_gaps_ends_with_0(timed: Site, call: Callable[..., Done]) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from millrace.config.settings import Settings
+from millrace.ledger.effect_rows import EffectEnd, Intent
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow, JobError
@@ -80,7 +81,7 @@ def parked(book: Book, reason: str, due_in_s: float | None = None) -> str:
         ("rate:crm", "waiting.rate", "crm takes no more calls for now", "jobs cancel"),
         ("limit", "waiting.limit", "waits for room", "jobs cancel"),
         ("paused", "waiting.paused", "its queue is paused", "millrace queues resume q"),
-        ("unknown_task", "waiting.unknown_task", "the site no longer has", "jobs cancel"),
+        ("unknown_task", "waiting.unknown_task", "the daemon does not know", "jobs cancel"),
         ("payload", "waiting.payload", "which no longer fits", "jobs cancel"),
         ("answer", "waiting.answer", "a person's answer", "jobs cancel"),
         ("doubt", "waiting.doubt", "whether its work was done", "millrace effects list"),
@@ -285,6 +286,34 @@ def test_a_dead_job_names_the_rule_and_the_way_back(book: Book, cause: str, says
     assert commands(found)[0] == f"millrace dead retry {held.job_id}"
     if facts:
         assert "lost its process after 100ms: pid 99 ended by SIGSEGV" in found.because[-1].text
+
+
+def test_a_single_failure_is_one(book: Book) -> None:
+    """A person says "the one failure", and not "the 1 failures"."""
+    held = book.one(max_attempts=1)
+    book.ledger.moves.give_up(held, ERROR, duration_s=0.1, cause="out of retries").wait(LIMIT_S)
+
+    assert "That used up the one failure that it may have." in explained(book, held.job_id).because[-1].text
+
+
+@pytest.mark.parametrize("end", ["dead", "parked"])
+def test_an_effect_in_doubt_is_named_with_the_way_to_settle_it(book: Book, end: str) -> None:
+    """Put back, the job would only wait for the same answer; a dead one did not even say that there is a question."""
+    held = book.one(max_attempts=1)
+    moves = book.ledger.moves
+    moves.effect_begin(held, Intent("mail 7", "send 0", park=True)).wait(LIMIT_S)
+    moves.effect_end(held, EffectEnd("mail 7", "doubt")).wait(LIMIT_S)
+    if end == "dead":
+        moves.give_up(held, ERROR, duration_s=0.1, cause="out of retries").wait(LIMIT_S)
+    else:
+        moves.park(held, "doubt", due_at=None, duration_s=0.1).wait(LIMIT_S)
+
+    found = explained(book, held.job_id)
+
+    assert 'Its effect "mail 7" is in doubt: begun, and nobody knows whether it was done.' in texts(found)
+    assert commands(found)[0] == "millrace effects settle 'mail 7' --done"
+    moves.effect_settle("default", "mail 7", actor="cli:ada", done=False).wait(LIMIT_S)
+    assert "in doubt" not in texts(explained(book, held.job_id))
 
 
 def test_a_timeout_is_told_apart_from_an_error(book: Book) -> None:

@@ -34,7 +34,7 @@ def explained(rig: Rig, job_id: str) -> Explanation:
         ("kill_self_once", {}, 3, "dead.crash", "ended by SIGKILL"),
         ("segfault", {}, 3, "waiting.backoff", "ended by SIGSEGV"),
         ("leave_now", {"code": 7}, 3, "waiting.backoff", "ended by exit code 7"),
-        ("nobody", {}, 3, "waiting.unknown_task", "the site no longer has"),
+        ("nobody", {}, 3, "waiting.unknown_task", "the daemon does not know"),
         ("add", {"nonsense": 1}, 3, "waiting.payload", "no longer fits"),
     ],
 )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TOGETHER: Final = 500  # moves that are handed in before the first is waited for, so that they share commits
 
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-ids_argument = click.argument("job_ids", metavar="ID...", nargs=-1)
+ids_argument = click.argument("job_ids", metavar="[ID]...", nargs=-1)
 some_ids_argument = click.argument("job_ids", metavar="ID...", nargs=-1, required=True)
 
 

@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, Entry]] = {
     "init": Entry("init", "init", "Make a new site in a folder."),
     "new": Entry("new", "new", "Write a new job, and a test that passes."),
     "serve": Entry("serve", "serve", "Run the daemon in the foreground."),
+    "demo": Entry("demo", "demo", "See what becomes of work when things break: crash."),
     "submit": Entry("submit", "submit", "Submit a job, or one for each line of a file."),
     "tasks": Entry("tasks", "tasks", "What can be run: list, show."),
     "pipelines": Entry("pipelines", "pipelines", "Graphs of stages: list, show."),

@@ -33,7 +33,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     """
     page = page_of(session, after, status="dead", **wanted)
     now_ms = session.clock.now_ms()
-    print_page(page, lambda found: dead_table(found, now_ms), "No dead letters like that.", as_json=as_json)
+    picked = any(value is not None for name, value in wanted.items() if name != "limit") or after
+    print_page(page, lambda found: dead_table(found, now_ms), _nothing(picked=bool(picked)), as_json=as_json)
 
 
 @dead.command("show")
@@ -131,8 +132,12 @@ def _decide(
     if count:
         click.echo(f"{plural(len(acts.moved), 'dead letter')} now {acts.moved[0][1] if acts.moved else 'unchanged'}")
     else:
-        tell("No dead letters like that.")
+        tell(_nothing(picked=any(whose.values())))
     return acts.code
+
+
+def _nothing(*, picked: bool) -> str:
+    return "No dead letters like that." if picked else "No dead letters."
 
 
 def _check_choice(job_ids: tuple[str, ...], whose: dict[str, str | None], *, all_: bool) -> None:

@@ -9,7 +9,7 @@ import click
 from millrace.cli.output import as_json, echo_json, one_line
 from millrace.cli.session import tell
 from millrace.cli.table import Column, table, terminal_width
-from millrace.cli.times import Since, age, ago
+from millrace.cli.times import Since, age, ago, briefly
 from millrace.ledger.rows import JobFilter, Page
 from millrace.ledger.states import Status
 
@@ -144,8 +144,4 @@ def error_words(job: JobRow) -> str:
 def _took(job: JobRow, now_ms: int) -> str:
     if job.status == Status.RUNNING and job.started_at is not None:
         return age(max(0, now_ms - job.started_at) / 1000)
-    return age(job.duration_s) if job.duration_s is not None and job.duration_s >= 1 else _short(job.duration_s)
-
-
-def _short(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1000:.0f}ms"
+    return briefly(job.duration_s)

@@ -43,7 +43,7 @@ _WAITS: Final = {
     "rate": "waits, as {} takes no more calls for now",
     "limit": "waits for room",
     "paused": "waits, as its queue is paused",
-    "unknown_task": "waits until the site has its task again, and the daemon was started anew",
+    "unknown_task": "waits until the daemon knows its task: it reads job files when it starts",
     "payload": "waits until its task takes its payload again, and the daemon was started anew",
     "answer": "waits for a person's answer",
     "doubt": "waits for a person to say whether its work was done",
@@ -57,6 +57,8 @@ _EVENTS: Final = {
     "abandon": "given up by {}, as it waited too long",
     "answer": "answered by {}",
 }
+_READY: Final = {"unknown_task": "its task is known now", "payload": "its payload fits now"}
+_LONGEST: Final = 200  # characters of an error in a line; the last one is shown in full below
 # What is said in words above, what the error says already, and what only a debugger would ask for.
 _TOLD: Final = frozenset(
     {"attempt", "why", "cause", "taken_back_by", "thread", "while", "pid", "signal", "exit_code", "oom", "ended_by"}
@@ -133,7 +135,9 @@ def waits(reason: str) -> str:
 def _ending(attempt: AttemptRow) -> str:
     words = f"attempt {attempt.attempt} {_outcome(attempt)}"
     if attempt.error:
-        words += f": {attempt.error.type}: {attempt.error.message}"
+        message = attempt.error.message
+        short = message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"
+        words += f": {attempt.error.type}: {short}"
     return words + _evidence(attempt)
 
 
@@ -147,6 +151,8 @@ def _outcome(attempt: AttemptRow) -> str:
             return f"{_released(attempt, after)}; the job was queued again"
         case "stopped" if attempt.facts.get("why") == _DIED:
             return "was cut off when the daemon died; the job was cancelled"
+        case "parked" if "waits" in attempt.facts:
+            return f"{_OUTCOMES['parked'].format(after)}: it {waits(str(attempt.facts['waits']))}"
         case outcome:
             return _OUTCOMES.get(outcome, f"ended as {outcome}{{}}").format(after)
 
@@ -192,7 +198,8 @@ def _decision(event: EventRow) -> str:
     else:
         words = _EVENTS.get(event.event, event.event.replace("_", " ") + " by {}").format(event.actor)
     more = _named(event.facts)
-    return words + (f": {event.reason}" if event.reason else "") + (f" ({more})" if more else "")
+    reason = _READY.get(event.reason or "", event.reason) if event.event == "promote" else event.reason
+    return words + (f": {reason}" if reason else "") + (f" ({more})" if more else "")
 
 
 def _named(facts: Mapping[str, object]) -> str:

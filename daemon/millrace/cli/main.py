@@ -78,6 +78,9 @@ def _aborted(abort: click.Abort) -> int:
 
 
 def _misused(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # a group by itself: its help is the answer
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context else ""
     click.echo(f"millrace: {error.format_message()}{hint}", err=True)

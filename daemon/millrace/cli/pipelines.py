@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -21,6 +22,8 @@ _PIPELINES: Final = (
     Column("INPUTS", optional=True, elastic=True),
     Column("WHAT IT DOES", elastic=True),
 )
+_MARGIN: Final = 2
+_NARROWEST: Final = 30
 
 
 @click.group("pipelines")
@@ -78,7 +81,7 @@ def _text(facts: dict[str, Any], defaults: DefaultsSettings) -> str:
     required = "".join(f" {one['name']}=…" for one in facts["inputs"] if one["required"])
     lines = [
         click.style(facts["name"], bold=True),
-        *([f"  {facts['summary']}"] if facts["summary"] else []),
+        *(f"  {line}" for line in _folded(facts["summary"])),
         "",
         f"  defined   {facts['file']}:{facts['line']}",
         "",
@@ -89,6 +92,12 @@ def _text(facts: dict[str, Any], defaults: DefaultsSettings) -> str:
         f"  millrace run {facts['name']}{required}",
     ]
     return "\n".join(lines)
+
+
+def _folded(summary: str) -> list[str]:
+    """Break a long summary where the terminal ends; a pipe gets it whole."""
+    width = terminal_width()
+    return wrap(summary, max(_NARROWEST, width - _MARGIN)) if width and summary else [summary] if summary else []
 
 
 def _input_words(facts: dict[str, Any]) -> str:

@@ -52,7 +52,9 @@ def wait_for_run(session: Session, reads: Reads, run_id: str, timeout_s: float |
                 if found.status != "running":
                     return
                 line.show(found)
-            told = told or _tell_if_nobody_works(session)
+            if not told:
+                told = True
+                _tell_if_nobody_works(session, line)
             left = _LOOK_EVERY_S if deadline is None else deadline - clock.monotonic()
             if left <= 0:
                 raise StillOpen(f"run {run_id} is still running: the time to wait is up, the run goes on")
@@ -74,11 +76,11 @@ def print_ended(view: RunView, *, counts: bool) -> int:
     return 1
 
 
-def _tell_if_nobody_works(session: Session) -> bool:
-    """Say once that no daemon runs: the wait would be a long one."""
+def _tell_if_nobody_works(session: Session, line: _Line) -> None:
+    """Say that no daemon runs: the wait would be a long one."""
     if session.daemon_pid() is None:
+        line.clear()  # or the words would stand behind it
         tell("The daemon is not running; the run waits until it is (millrace serve).")
-    return True
 
 
 class _Line:

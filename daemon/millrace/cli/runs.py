@@ -11,7 +11,7 @@ from millrace.cli.output import as_json, echo_json, plural
 from millrace.cli.run_acting import RunActs
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
-from millrace.cli.times import Since, age, ago
+from millrace.cli.times import Since, ago, briefly
 from millrace.ledger.rows import RunFilter, RunPage
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _run_table(found: Sequence[RunRow], now_ms: int) -> str:
             run.pipeline,
             run_words(run),
             ago(run.created_at, now_ms),
-            age(duration_s(run, now_ms)),
+            briefly(duration_s(run, now_ms)),
             f"{sum(run.records.values()):,}" if run.records else "",
             f"{count_of(run, 'dead'):,}" if count_of(run, "dead") else "",
             run.client,

@@ -31,6 +31,7 @@ _LIST: Final = (
     Column("STATE", elastic=True),
 )
 _MOST: Final = 100
+NO_SCHEDULES: Final = 'No schedules. Write [schedules.NAME] into config.toml, with task and cron = "0 6 * * *".'
 
 
 @click.group("schedules")
@@ -56,7 +57,7 @@ def list_(session: Session, *, as_json: bool) -> None:
         now = session.clock.now_ms()
         click.echo(table(_LIST, [_cells(row, now) for row in rows], terminal_width()))
     else:
-        tell('No schedules. Write [schedules.NAME] into config.toml, with task and cron = "0 6 * * *".')
+        tell(NO_SCHEDULES)
     for key, problem in sorted(found.problems.items()):
         tell(f"millrace: schedule {key}: {problem}")
 

@@ -45,7 +45,13 @@ class Session:
     @cached_property
     def places(self) -> Places:
         """Where the site is. Raises SettingsError."""
-        return places(self.config, os.environ)
+        found = places(self.config, os.environ)
+        if found.config is None and not any(
+            os.access(path, os.F_OK) for path in (found.ledger, found.root / found.jobs)
+        ):
+            # Whoever is in another folder than they think would read that no daemon runs, and that there are no jobs.
+            tell(f"There is no site in {found.root}, and no /etc/millrace/config.toml: name its config.toml with -c.")
+        return found
 
     @cached_property
     def clock(self) -> Clock:

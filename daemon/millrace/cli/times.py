@@ -27,6 +27,11 @@ def age(seconds: float | None) -> str:
     return "" if seconds is None else _coarse(seconds)
 
 
+def briefly(seconds: float | None) -> str:
+    """Return how long something took by its largest unit, as a column has room for; "" for None."""
+    return age(seconds) if seconds is None or seconds >= 1 else format_duration(seconds)
+
+
 def took(seconds: float | None) -> str:
     """Return how long something took; "" for None."""
     return "" if seconds is None else format_duration(seconds)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from millrace.cli.output import as_json, echo_json, plural
-from millrace.cli.schedules import load_timetable, reads_if_any
+from millrace.cli.schedules import NO_SCHEDULES, load_timetable, reads_if_any
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import Duration, ago
@@ -60,8 +60,10 @@ def today(session: Session, span: float, *, as_json: bool) -> int:
         day = look(found, reads, session.clock.now_ms(), span_s=span)
     if as_json:
         echo_json(day.as_json())
-    else:
+    elif day.lines or day.gaps or found.problems:
         _print(day, span, session.clock.now_ms())
+    else:
+        tell(NO_SCHEDULES)
     return GAPS if day.gaps else 0
 
 
@@ -74,7 +76,12 @@ def _print(day: Today, span: float, now: int) -> None:
         click.echo(table(_LINES, [_line_cells(line, now) for line in day.lines], width))
     count = sum(line.expected for line in day.lines)
     gaps = plural(len(day.gaps), "gap") if day.gaps else "no gaps"
-    tell(f"{plural(count, 'time')} in the last {format_duration(span)}: {gaps}.")
+    tell(f"{plural(count, 'time')} in the last {_span_words(span)}: {gaps}.")
+
+
+def _span_words(span: float) -> str:
+    """Return the span: a day is 24 hours here, since "the last day" may be yesterday."""
+    return "24h" if span == _DAY_S else format_duration(span)
 
 
 def _gap_cells(gap: Gap, now: int) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from millrace.cli.filters import error_words, status_words
+from millrace.cli.history import waits
 from millrace.cli.output import plain
 from millrace.cli.session import tell
 from millrace.errors import StillOpen
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import JobRow
 
 _LOOK_EVERY_S: Final = 0.05
+# What ends only when somebody does something: a wait that says nothing of it would look like a hang.
+_FOR_SOMEBODY: Final = frozenset({"unknown_task", "payload", "paused", "doubt", "answer"})
 
 
 def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: float | None) -> list[JobRow]:
@@ -36,17 +39,27 @@ def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: floa
     ended: dict[str, JobRow] = {}
     seen = None
     told = False
+    named: set[str] = set()
     while True:
         version = reads.data_version()
         if version != seen:
             seen = version
             jobs = [reads.job(job_id) for job_id in ids if job_id not in ended]
             ended |= {job.id: job for job in jobs if job.status in FINAL}
+            _tell_what_is_stuck(jobs, named)
         open_ids = [job_id for job_id in ids if job_id not in ended]
         if not open_ids:
             return [ended[job_id] for job_id in ids]
         told = told or _tell_if_nobody_works(session)
         _nap(session, reads, open_ids, deadline)
+
+
+def _tell_what_is_stuck(jobs: Sequence[JobRow], named: set[str]) -> None:
+    """Say of each job, once, that it waits for somebody to do something."""
+    for job in jobs:
+        if job.status == Status.WAITING and job.reason in _FOR_SOMEBODY and job.id not in named:
+            named.add(job.id)
+            tell(f"Job {job.id} {waits(job.reason)} (millrace explain {job.id}).")
 
 
 def _nap(session: Session, reads: Reads, open_ids: Sequence[str], deadline: float | None) -> None:

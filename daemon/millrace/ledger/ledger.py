@@ -51,7 +51,7 @@ class Ledger:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.writer.start()
         except OSError as error:
-            msg = f"the state folder {path.parent} cannot be used: {error}"
+            msg = f"the state folder {path.parent} cannot be used: {error.strerror}. It is [site] state in config.toml"
             raise SettingsError(msg) from error
         self.moves = Moves(self.writer)
         self.reads = Reads(path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from millrace.observe.explain import Because, Change, lasted
+from millrace.observe.explain import Because, Change, lasted, many
 from millrace.observe.explain_past import attempt_words
 from millrace.observe.explain_waits import Told
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import AttemptRow, EventRow, JobRow
 
 _RULES: Final = {
-    "out of retries": "That used up the {max} failures that it may have",
+    "out of retries": "That used up the {max} that it may have",
     "gave up": "The job itself gave up, which no retry overrules",
     "never_on": "The task never retries this error: its never_on names it, or its retry_on does not",
     "crash": 'The task says on_crash="fail": after a crash it is not repeated',
@@ -56,7 +56,9 @@ def _error(job: JobRow) -> str:
 
 
 def _rule(job: JobRow, cause: str, attempts: Sequence[AttemptRow]) -> str:
-    words = _RULES.get(cause, "").format(max=job.max_attempts)
+    words = _RULES.get(cause, "").format(
+        max="one failure" if job.max_attempts == 1 else many(job.max_attempts, "failure")
+    )
     if not words:
         return ""
     if cause == "poison":

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from millrace.ledger.rows import DEFAULT_CLIENT
 from millrace.ledger.states import Status
 from millrace.observe.explain import START, Around, Because, Change, Explanation, lasted, many
 from millrace.observe.explain_dead import dead
@@ -24,6 +26,7 @@ class JobFacts(NamedTuple):
 
     Args:
         line, place: Its queue, and where it stands in it, while it is queued.
+        doubts: The keys of its effects that are in doubt, when it is dead or waits for a person.
         pause: Why it pauses, if it is a fan-out that does.
     """
 
@@ -34,12 +37,13 @@ class JobFacts(NamedTuple):
     place: Place | None = None
     pause: Pause | None = None
     progress: ProgressRow | None = None
+    doubts: Sequence[str] = ()
 
 
 def explain_job(known: JobFacts, around: Around) -> Explanation:
     """Return why a job is where it is."""
     job = known.job
-    told = _now(known, around)
+    told = _with_doubts(_now(known, around), known)
     facts: dict[str, Any] = {
         "reason": job.reason,
         "attempt": job.attempt,
@@ -72,6 +76,20 @@ def _now(known: JobFacts, around: Around) -> Told:
             return _succeeded(known)
         case _:
             return _cancelled(known)
+
+
+def _with_doubts(told: Told, known: JobFacts) -> Told:
+    """Add the effects of which nobody knows whether they were done: to put the job back does not settle them."""
+    if not known.doubts:
+        return told
+    whose = "" if known.job.client == DEFAULT_CLIENT else f" --client {known.job.client}"
+    because = [
+        Because(None, "effect.doubt", f'Its effect "{key}" is in doubt: begun, and nobody knows whether it was done.')
+        for key in known.doubts
+    ]
+    ask = "Ask the other side whether it was done, and say so, with what it returned as JSON; or --not-done:"
+    settle = [Change(ask, f"millrace effects settle {quote(key)} --done{whose}") for key in known.doubts]
+    return Told(told.code, [*told.because, *because], [*settle, *told.change])
 
 
 def _running(known: JobFacts, around: Around) -> Told:

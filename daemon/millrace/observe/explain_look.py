@@ -37,8 +37,16 @@ def job(reads: Reads, found: JobRow, around: Around) -> Explanation:
         place(reads, found) if queued else None,
         _pause(reads, found),
         reads.progress(found.id) if found.status == Status.RUNNING else None,
+        _doubts(reads, found),
     )
     return explain_job(known, around)
+
+
+def _doubts(reads: Reads, found: JobRow) -> list[str]:
+    """Return the effects of a job that nobody will settle by itself."""
+    if found.status != Status.DEAD and found.reason != "doubt":
+        return []
+    return [effect.key for effect in reads.effects_of(found.id, _FEW) if effect.status == "doubt"]
 
 
 def _pause(reads: Reads, found: JobRow) -> Pause | None:

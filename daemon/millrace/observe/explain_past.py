@@ -22,7 +22,7 @@ WAITS: Final = {
     "rate": "as {} takes no more calls for now",
     "limit": "for room",
     "paused": "as its queue is paused",
-    "unknown_task": "for its task, which the site no longer has",
+    "unknown_task": "for its task, which the daemon does not know",
     "payload": "for a task that takes its payload, which no longer fits",
     "answer": "for a person's answer",
     "doubt": "for a person to say whether its work was done",

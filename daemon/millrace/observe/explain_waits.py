@@ -59,6 +59,7 @@ def waiting(job: JobRow, around: Around, pause: Pause | None) -> Told:
 
 
 _LATE_MS: Final = 5000
+_TASKS: Final = "millrace tasks list"
 
 
 def _failed_so_far(job: JobRow) -> str:
@@ -76,7 +77,10 @@ def _cures(job: JobRow, kind: str) -> list[Change]:
     match kind:
         case "unknown_task":
             return [
-                Change(f"Put the task {job.task} back into the site's job files, and start the daemon anew."),
+                Change(
+                    f"If {job.task} is in the site's job files, start the daemon anew: it reads them when it starts."
+                ),
+                Change("If it is not there, or did not load, put that right before; see what loads:", _TASKS),
                 Change("Or, if the task is gone for good:", cancel),
             ]
         case "payload":

@@ -144,7 +144,7 @@ def _settled(ended: Ended, status: str | None, error: BaseException | None, kit:
             status=str(status),
             reason=_reason(outcome),
             error=outcome.error.type if isinstance(outcome, RetryAt | GaveUp) else None,
-            duration_s=ended.duration_s,
+            duration_s=round(ended.duration_s, 6),  # what is below a microsecond is noise, and fills the log
             correlation_id=held.correlation_id,
         )
     )

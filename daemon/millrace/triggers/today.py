@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MS, rfc3339
+from millrace.errors import NotFound
 from millrace.triggers.due import ON_TIME_MS
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 DAY_S: Final = 86400.0
 MOST: Final = 200  # gaps that are told one by one; all are counted
 _BAD: Final = frozenset({"dead", "failed", "partial", "cancelled"})
+_LONGEST: Final = 200  # characters of an error
 UNDECIDED: Final = "nobody has decided it: the daemon is not running, or is behind"
 
 
@@ -122,7 +124,7 @@ def today(
         counts[gap.schedule]["missed"] += gap.count
     made_up = reads.made_up(since, now)
     rows = [row for row in reads.wrong_fires(since, now, now=now, limit=MOST) if row.key in wanted]
-    gaps = [_gap(row) for row in rows if not _is_made_up(row, made_up)]
+    gaps = [_gap(row, reads) for row in rows if not _is_made_up(row, made_up)]
     ordered = sorted([*undecided, *gaps], key=lambda gap: -gap.due_at)
     return Today(since, now, ordered, [_line(one, counts[one.key], now) for one in _sorted(wanted.values())])
 
@@ -165,15 +167,27 @@ def _undecided(schedule: Schedule, state: ScheduleState | None, since: int, now:
     return Gap(schedule.key, "missed", latest, first, schedule.timing.count(after, until), UNDECIDED)
 
 
-def _gap(row: FireRow) -> Gap:
+def _gap(row: FireRow, reads: Reads) -> Gap:
     if row.outcome == "missed":
         kind, why = "missed", row.why
     elif row.status in _BAD:
-        kind, why = str(row.status), ""
+        kind, why = str(row.status), _came_to(row, reads)
     else:
         kind = "overdue" if row.finished_at is None else "done_late"
         why = f"should be done by {rfc3339(row.expected_by)}"
     return Gap(row.key, kind, row.due_at, row.since, row.count, why, row.job_id, row.run_id)
+
+
+def _came_to(row: FireRow, reads: Reads) -> str:
+    """Return what became of the work of a due time: the error of its job, or how many of its run's jobs are dead."""
+    try:
+        if row.job_id is not None:
+            error = reads.job(row.job_id).error
+            return f"{error.type}: {error.message}"[:_LONGEST] if error else ""
+        dead = sum(counts.get("dead", 0) for counts in reads.run(row.run_id or "").counts.values())
+    except NotFound:  # its row was pruned
+        return ""
+    return f"{dead:,} of its jobs {'is' if dead == 1 else 'are'} dead" if dead else ""
 
 
 def _is_made_up(row: FireRow, made_up: Collection[tuple[str, int]]) -> bool:

@@ -6,7 +6,8 @@ import pytest
 
 from millrace.cli.progress import progress_words
 from millrace.ledger.plan import PlanStage
-from millrace.ledger.rows import Item, JobError, ProgressRow
+from millrace.ledger.rows import JobError, ProgressRow
+from millrace.ledger.run_rows import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable

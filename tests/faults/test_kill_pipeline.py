@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
     from tests.faults.conftest import MakeSite
     from tests.process.scratch import Scratch, Served
 

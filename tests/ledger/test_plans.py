@@ -12,7 +12,8 @@ import apsw
 import pytest
 
 from millrace.ledger import reads as reads_module
-from millrace.ledger.rows import JobError, JobFilter, NewJob, RunFilter
+from millrace.ledger.rows import JobError, JobFilter, NewJob
+from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
 from tests.ledger.runs_rig import DIAMOND, ROUTED, Works
 

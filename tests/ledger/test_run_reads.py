@@ -7,7 +7,8 @@ import json
 import pytest
 
 from millrace.errors import LostClaim, NotFound
-from millrace.ledger.rows import ProgressRow, RunFilter
+from millrace.ledger.rows import ProgressRow
+from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works, per, plan, stage
 

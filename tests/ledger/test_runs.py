@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.errors import KeyConflict, NotFound, WrongStatus
-from millrace.ledger.rows import NewRun, Source
+from millrace.ledger.rows import Source
+from millrace.ledger.run_rows import NewRun
 from tests.ledger.rig import LIMIT_S, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, Works, per, plan, stage
 

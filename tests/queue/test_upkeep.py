@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from millrace.clock import SYSTEM, SystemClock
 from millrace.events import EffectInDoubt, PartRestarted
 from millrace.ledger.effect_rows import Intent
-from millrace.ledger.rows import DaemonRow, Item, JobError, NewJob, NewRun
+from millrace.ledger.rows import DaemonRow, JobError, NewJob
+from millrace.ledger.run_rows import Item, NewRun
 from millrace.ledger.wake import poke
 from millrace.queue.upkeep import BEAT_S, TURN_S, promote_what_fits
 from tests.ledger.rig import OwnClock, hold

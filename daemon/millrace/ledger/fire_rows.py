@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.clock import rfc3339
 
 if TYPE_CHECKING:
-    from millrace.ledger.rows import NewJob, NewRun
+    from millrace.ledger.rows import NewJob
+    from millrace.ledger.run_rows import NewRun
 
 CLOCK: Final = "clock"  # its time came
 HAND: Final = "hand"  # somebody fired it

@@ -16,7 +16,7 @@ from millrace.ledger.rows import NewJob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from millrace.ledger.rows import NewRun
+    from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
 EDITION: Final = "schedules"

@@ -39,17 +39,8 @@ if TYPE_CHECKING:
     from millrace.ledger.effect_rows import EffectEnd, Intent
     from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.orphans import Orphan
-    from millrace.ledger.rows import (
-        ChildRow,
-        Claim,
-        DaemonRow,
-        Item,
-        JobError,
-        NewJob,
-        NewRun,
-        Started,
-        TokenRow,
-    )
+    from millrace.ledger.rows import ChildRow, Claim, DaemonRow, JobError, NewJob, TokenRow
+    from millrace.ledger.run_rows import Item, NewRun, Started
     from millrace.ledger.states import Status
     from millrace.ledger.ticket import Ticket
     from millrace.ledger.transaction import Transaction

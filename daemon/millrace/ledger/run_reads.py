@@ -11,7 +11,8 @@ from millrace.errors import NotFound
 from millrace.ledger.net import Net
 from millrace.ledger.parse import as_run, prefix_range
 from millrace.ledger.plan import Plan
-from millrace.ledger.rows import ProgressRow, RunFilter, RunPage, RunRow
+from millrace.ledger.rows import ProgressRow
+from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

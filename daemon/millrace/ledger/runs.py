@@ -9,11 +9,11 @@ from millrace.errors import KeyConflict, NotFound, WrongStatus
 from millrace.ledger import control, editions, flow
 from millrace.ledger.accept import checksum
 from millrace.ledger.ids import new_id
-from millrace.ledger.rows import Started
+from millrace.ledger.run_rows import Started
 
 if TYPE_CHECKING:
-    from millrace.ledger.rows import NewRun
     from millrace.ledger.run_counts import Book
+    from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
 _KNOWN: Final = """  -- the run that an idempotency key belongs to; served by run_key

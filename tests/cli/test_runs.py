@@ -216,6 +216,15 @@ def test_what_died_is_put_back_and_the_collect_is_made_again(call: Call, past: P
     assert "leads.total @2" in call("jobs", "list", "--run", run_id).out
 
 
+def test_what_is_put_back_by_one_command_is_collected_once(call: Call, past: Past) -> None:
+    """Its parts are commits of their own; what they put back first may be through before the last."""
+    run_id, points, lead = partial(past)
+    done = call("jobs", "retry", points, lead, "--yes")
+    assert (done.code, past.ledger.reads.runs_to_resume()) == (0, {})
+    run = past.ledger.reads.run(run_id)
+    assert (run.status, run.edition) == ("running", 2)
+
+
 def test_nothing_to_put_back_is_exit_5(call: Call, past: Past) -> None:
     """Neither in a run that goes on, nor in one whose dead letters were discarded."""
     run_id, dying, bad = partial(past)

@@ -192,6 +192,49 @@ def test_a_resume_that_broke_off_is_gone_on_with_from_the_ledger(works: Works) -
     assert works.sound()
 
 
+def test_a_run_that_is_held_collects_once_what_is_put_back_one_by_one(works: Works) -> None:
+    """The first may be through before the last has come: each would make an edition of its own."""
+    run_id = dead_run(works, LINE, 4)
+    assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    for record in ("1", "2", "3", "4"):
+        works.requeue(run_id, "points", record)
+        works.work_off()
+        assert works.run(run_id).status == "running"
+    assert works.moves.resume_some(run_id).wait(LIMIT_S) == 0
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, works.reads.runs_to_resume()) == ("succeeded", 2, {})
+    assert {key for key in works.jobs(run_id) if key[0] == "total"} == {("total", None), ("total", "@2")}
+    assert works.sound()
+
+
+def test_one_that_was_held_and_not_touched_is_as_it_was(works: Works) -> None:
+    """All that was named may be refused: a run that was cancelled must not come to life by that."""
+    partial, cancelled = dead_run(works, LINE, 2), works.start(LINE)
+    works.moves.cancel_run(cancelled, actor="ann").wait(LIMIT_S)
+    before = [works.run(run_id) for run_id in (partial, cancelled)]
+    for run_id in (partial, cancelled):
+        assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+        works.moves.resume_some(run_id).wait(LIMIT_S)
+    assert [works.run(run_id) for run_id in (partial, cancelled)] == before
+    assert works.reads.runs_to_resume() == {}
+    assert works.sound()
+
+
+def test_a_hold_is_no_bar_to_a_resume_nor_to_another_hold(works: Works) -> None:
+    """A resume puts all back, the held ones among it, and is not cut short by the end of the hold."""
+    run_id = dead_run(works, LINE, 5)
+    assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    assert not works.moves.hold_run(run_id, actor="bob").wait(LIMIT_S)
+    works.requeue(run_id, "points", "5")
+    assert works.moves.resume_run(run_id, actor="bob", limit=2, before=works.book.clock.ms).wait(LIMIT_S)[1] == 2
+    assert works.moves.resume_some(run_id).wait(LIMIT_S) == 2
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, run.counts["points"]) == ("succeeded", 2, {"succeeded": 5})
+    assert works.sound()
+
+
 def test_a_resume_that_broke_off_gives_way_to_a_cancellation(works: Works) -> None:
     """The last word counts: nothing is put back behind the back of him who cancelled."""
     run_id = dead_run(works, LINE, 5)

@@ -247,6 +247,10 @@ class Moves:
             actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
         )
 
+    def hold_run(self, run_id: str, *, actor: str) -> Ticket[bool]:
+        """Let a run wait for several of its jobs to be put back, until `resume_some`; see `runs.hold`."""
+        return self._writer.submit(lambda tx: runs.hold(tx, run_id, actor))
+
     def resume_some(self, run_id: str, limit: int = 200) -> Ticket[int]:
         """Go on with a resume that was left half-way; the ticket carries how many were put back."""
         return self._writer.submit(lambda tx: runs.resume_some(tx, run_id, limit))

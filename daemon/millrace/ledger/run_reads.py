@@ -5,6 +5,7 @@ counters, and what is read in order is read along the index that has that order.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
@@ -193,6 +194,12 @@ class RunReads:
         sql = "SELECT succeeded, skipped FROM run_count WHERE run_id = ? AND stage = ?"
         succeeded, skipped = next(iter(self._rows(sql, (run_id, stage))), (0, 0))
         return succeeded, max(0, position - succeeded - skipped), skipped
+
+    def runs_of(self, job_ids: Sequence[str]) -> list[str]:
+        """Return the runs that jobs belong to. Served by the jobs' ids."""
+        sql = """SELECT DISTINCT run_id FROM job
+          WHERE id IN (SELECT value FROM json_each(?)) AND run_id IS NOT NULL"""
+        return [row[0] for row in self._rows(sql, (json.dumps(job_ids),))]
 
     def runs_to_cancel(self, limit: int = 100) -> list[str]:
         """Return runs whose cancellation has jobs left to look at. Served by run_cancel."""

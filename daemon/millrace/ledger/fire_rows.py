@@ -127,13 +127,28 @@ class FireRow:
         }
 
 
-class FireCount(NamedTuple):
-    """How many due times of a schedule came to the same: their outcome, and the status of their jobs or runs."""
+class FireSum(NamedTuple):
+    """
+    How many due times of a schedule came to the same.
+
+    Args:
+        status: Of their jobs or runs; None where there is none, or not yet.
+        late: overdue, done_late, or "" for what is not late, by what its schedule gives (done_by).
+        why: Why they were missed.
+        made_up: Whether people had them made up for since.
+        due_at: The newest of them.
+        since: The first of them.
+    """
 
     key: str
     outcome: str
     status: str | None
+    late: str
+    why: str
+    made_up: int
     number: int
+    due_at: int
+    since: int
 
 
 class Turn(NamedTuple):

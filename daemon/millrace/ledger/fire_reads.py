@@ -6,8 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
-from millrace.ledger.fire_rows import BACKFILL, CLOCK, HAND, OVER, FireRow, FireSum, ScheduleState, Turn
-from millrace.ledger.fires import EDITION
+from millrace.ledger.fire_rows import BACKFILL, CLOCK, EDITION, HAND, OVER, FireRow, FireSum, ScheduleState, Turn
 from millrace.ledger.ids import first_id
 
 if TYPE_CHECKING:

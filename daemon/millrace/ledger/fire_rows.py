@@ -16,6 +16,7 @@ HAND: Final = "hand"  # somebody fired it
 BACKFILL: Final = "backfill"  # somebody had a time made up for
 # The statuses of jobs and of runs that are over.
 OVER: Final = frozenset({"succeeded", "dead", "cancelled", "failed", "partial"})
+EDITION: Final = "schedules"  # what in the ledger changes when somebody has acted on a schedule
 
 
 class NewFire(NamedTuple):

@@ -71,11 +71,6 @@ class RunReads:
             raise NotFound(msg)
         return self._with_counts(found[0])
 
-    def run_of_key(self, client: str, key: str) -> RunRow | None:
-        """Return the run that an idempotency key belongs to. Served by run_key."""
-        found = self._rows(f"{_RUN} WHERE client = ? AND key = ?", (client, key))
-        return self._with_counts(found[0]) if found else None
-
     def runs(self, wanted: RunFilter) -> RunPage:
         """Return a page of runs, newest first."""
         conditions = {

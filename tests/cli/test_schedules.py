@@ -162,7 +162,7 @@ def test_like_gaps_of_a_schedule_are_one(timed: Site, past: Past, call: Callable
     (gap,) = call("today", "--json").json["gaps"]
     dead = call("dead", "list", "--json").json
     assert (gap["kind"], gap["count"], gap["due_at"], gap["since"]) == ("dead", 4, rfc3339(due[3]), rfc3339(due[0]))
-    assert gap["job_id"] == dead[0]["id"]
+    assert (gap["job_id"], gap["why"]) == (dead[0]["id"], "E: e")
     line = next(line for line in call("today", "--json").json["schedules"] if line["schedule"] == "nightly")
     assert (line["expected"], line["failed"], line["open"]) == (5, 4, 1)
 

@@ -173,5 +173,10 @@ def _gap(one: FireSum, kind: str, reads: Reads) -> Gap:
     if kind == "missed":
         return Gap(one.key, kind, one.due_at, one.since, one.number, one.why)
     newest = reads.fire_of(one.key, one.due_at)
-    why = f"should be done by {rfc3339(newest.expected_by)}" if kind == one.late else ""
+    why = f"should be done by {rfc3339(newest.expected_by)}" if kind == one.late else _error(reads, newest.job_id)
     return Gap(one.key, kind, one.due_at, one.since, one.number, why, newest.job_id, newest.run_id)
+
+
+def _error(reads: Reads, job_id: str | None) -> str:
+    error = reads.job(job_id).error if job_id is not None else None
+    return f"{error.type}: {error.message}" if error is not None else ""

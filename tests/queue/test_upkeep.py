@@ -207,6 +207,22 @@ def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, un
     assert reads.runs_to_resume() == {}
 
 
+def test_a_run_that_a_dead_command_held_is_let_go(house: House, until: Until) -> None:
+    """It was killed between two of the jobs that it put back: the run must not wait for the others for ever."""
+    moves, reads = house.ledger.moves, house.ledger.reads
+    run_id = moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    moves.emit(held, [Item("1")], 1, "c", 0).wait(LIMIT_S)
+    moves.succeed(held, "{}", duration_s=0.0).wait(LIMIT_S)
+    assert moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    moves.succeed(held, "1", duration_s=0.0).wait(LIMIT_S)
+    assert "queued" not in reads.run(run_id).counts.get("total", {}), "it was not held: the test proves nothing"
+    house.upkeep(house.pool())
+    until(lambda: reads.run(run_id).counts.get("total") == {"queued": 1})
+    assert reads.runs_to_resume() == {}
+
+
 def test_an_effect_that_waits_for_a_person_is_told_once(tmp_path: Path, until: Until) -> None:
     """Its job is dead, so that no attempt will find out what became of it; an alert each second would be noise."""
     house = House(tmp_path)

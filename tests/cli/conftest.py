@@ -15,7 +15,8 @@ from millrace.cli.main import main
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import Claim, JobError, NewJob, NewRun
+from millrace.ledger.rows import Claim, JobError, NewJob
+from millrace.ledger.run_rows import NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

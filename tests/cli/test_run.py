@@ -185,7 +185,7 @@ def test_a_wait_ends_when_the_run_is_over(parcels: Site, call: Call, past: Past)
 
 def test_the_line_of_progress_says_how_far_each_stage_is(past: Past) -> None:
     """What has not begun is left out: the line has one line's room."""
-    from millrace.ledger.rows import Item
+    from millrace.ledger.run_rows import Item
 
     stages = (
         PlanStage("table", "leads.table", "default"),

@@ -7,7 +7,8 @@ import pytest
 
 from millrace.cli.progress import progress_words
 from millrace.ledger.plan import PlanStage
-from millrace.ledger.rows import Item, JobError, ProgressRow
+from millrace.ledger.rows import JobError, ProgressRow
+from millrace.ledger.run_rows import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,6 +216,15 @@ def test_what_died_is_put_back_and_the_collect_is_made_again(call: Call, past: P
     text = call("runs", "show", run_id).out
     assert "edition     2" in text
     assert "leads.total @2" in call("jobs", "list", "--run", run_id).out
+
+
+def test_what_is_put_back_by_one_command_is_collected_once(call: Call, past: Past) -> None:
+    """Its parts are commits of their own; what they put back first may be through before the last."""
+    run_id, points, lead = partial(past)
+    done = call("jobs", "retry", points, lead, "--yes")
+    assert (done.code, past.ledger.reads.runs_to_resume()) == (0, {})
+    run = past.ledger.reads.run(run_id)
+    assert (run.status, run.edition) == ("running", 2)
 
 
 def test_nothing_to_put_back_is_exit_5(call: Call, past: Past) -> None:

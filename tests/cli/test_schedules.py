@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.clock import SYSTEM
+from millrace.clock import SYSTEM, rfc3339
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import JobError, NewJob, NewRun
+from millrace.ledger.rows import JobError, NewJob
+from millrace.ledger.run_rows import NewRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -182,6 +183,67 @@ def test_today_without_schedules_says_how_to_make_one(site: Site, call: Callable
     done = call("today")
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith("No schedules. Write [schedules.NAME] into config.toml")
+
+
+def test_like_gaps_of_a_schedule_are_one(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """A minute-schedule whose job dies each time would fill a screen, and hide what else there is."""
+    now = SYSTEM.now_ms()
+    job = NewJob("greet", "default", '{"name":"Ann"}')
+    due = [now - number * 60_000 for number in range(5, 0, -1)]
+    decided(past, "nightly", *(NewFire(at, "on_time", work=job) for at in due))
+    for held in past.moves.claim("default", 4).wait():
+        past.moves.give_up(held, JobError("E", "e"), duration_s=0.1, cause="c").wait()
+    (gap,) = call("today", "--json").json["gaps"]
+    dead = call("dead", "list", "--json").json
+    assert (gap["kind"], gap["count"], gap["due_at"], gap["since"]) == ("dead", 4, rfc3339(due[3]), rfc3339(due[0]))
+    assert (gap["job_id"], gap["why"]) == (dead[0]["id"], "E: e")
+    line = next(line for line in call("today", "--json").json["schedules"] if line["schedule"] == "nightly")
+    assert (line["expected"], line["failed"], line["open"]) == (5, 4, 1)
+
+
+def test_what_was_made_up_for_is_no_gap_any_more(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """Also of due times that share a row, once all of them are."""
+    now = SYSTEM.now_ms()
+    late = [now - number * HOUR for number in (5, 4, 3, 2)]
+    decided(past, "nightly", NewFire(late[2], "missed", "down", late[0], 3), NewFire(late[3], "missed", "down"))
+    job = NewJob("greet", "default", '{"name":"Ann"}')
+    for at, left in zip((late[3], *late[:3]), (3, 3, 3, 0), strict=True):
+        past.moves.backfill(("nightly", "nightly", "default"), [NewFire(at, "on_time", work=job)], actor="ann").wait()
+        assert sum(gap["count"] for gap in call("today", "--json").json["gaps"]) == left
+
+
+def test_what_was_done_too_late_is_a_gap(timed: Site, past: Past, call: Callable[..., Done]) -> None:
+    """It succeeded, and is counted so; yet somebody waited for it."""
+    now = SYSTEM.now_ms()
+    job = NewJob("greet", "default", '{"name":"Ann"}')
+    decided(past, "nightly", NewFire(now - 2 * HOUR, "on_time", expected_by=now - HOUR, work=job))
+    (held,) = past.moves.claim("default", 1).wait()
+    past.moves.succeed(held, "1", duration_s=0.1).wait()
+    day = call("today", "--json").json
+    assert [(gap["kind"], gap["job_id"]) for gap in day["gaps"]] == [("done_late", held.job_id)]
+    assert rfc3339(now - HOUR) in day["gaps"][0]["why"]
+    assert [line["succeeded"] for line in day["schedules"] if line["schedule"] == "nightly"] == [1]
+
+
+def test_of_many_schedules_today_shows_those_with_trouble(site: Site, past: Past, call: Callable[..., Done]) -> None:
+    """Hundreds of lines without news are no answer; what is alike shares a line, and the sums leave nothing out."""
+    names = [f"s{number:03}" for number in range(60)]
+    add(site, "".join(f'[schedules.{name}]\ntask = "add"\nevery = "1d"\npayload = {{ left = 1 }}\n' for name in names))
+    now = SYSTEM.now_ms()
+    states = past.moves.sync_schedules(dict.fromkeys(names, "f")).wait()
+    for name in names[5:]:
+        last = states[name].last
+        missed = (NewFire(now - HOUR, "missed", "down"),)
+        past.moves.fire(Decision(name, name, "default", last, last, missed, alone=False)).wait()
+    done = call("today")
+    lines = done.out.splitlines()
+    assert (done.code, len(lines)) == (1, 1 + 1 + 1 + 1 + 50)
+    assert lines[1].split()[:9] == ["missed", "s005,", "s006,", "s007", "and", "52", "more", "1h", "ago"]
+    assert not any(line.startswith("s004 ") for line in lines)
+    assert "10 more schedules" in done.err
+    assert "55 times in the last 24h: 55 gaps." in done.err
+    assert len(call("today", "--all").out.splitlines()) == 1 + 55 + 1 + 1 + 60
+    assert len(call("today", "--json").json["gaps"]) == 55
 
 
 def test_today_without_gaps_ends_with_0(timed: Site, call: Callable[..., Done]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
     from pathlib import Path
 
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
     from tests.process.scratch import Scratch
 
 LIMIT_S = 120.0

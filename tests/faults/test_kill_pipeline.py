@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
     from tests.faults.conftest import MakeSite
     from tests.process.scratch import Scratch, Served
 
@@ -187,6 +187,24 @@ def test_dead_records_come_into_a_second_edition_once_though_all_who_do_it_are_k
     referee.judge(failures=None)
     assert daemon.stop() == 0
     referee.judge_leavings()
+
+
+@pytest.mark.parametrize("flow", BOTH)
+def test_dead_letters_that_one_command_puts_back_are_collected_once(
+    site: Scratch, referee: RunsReferee, dice: random.Random, flow: str
+) -> None:
+    """In parts, while the workers run what came first; a daemon that is killed in its midst changes nothing."""
+    daemon = site.serve()
+    run_id = referee.start(flow, count=1300, ill=2)
+    assert referee.await_end(run_id).status == "partial"
+    (site.root / "cured").touch()
+    command = subprocess.Popen(site.argv("dead", "retry", "--all", "--yes"), cwd=site.root, stdout=subprocess.DEVNULL)
+    with command:
+        wait(dice, 1.5)
+        kill_and_restart(site, daemon, dice)
+        assert command.wait(LIMIT_S) == 0
+    assert referee.await_end(run_id).status == "succeeded"
+    referee.judge_run(run_id, 1300, editions=(1, 2))
 
 
 @pytest.mark.parametrize("flow", BOTH)

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from millrace.ledger.plan import Gate, Plan, PlanStage
-from millrace.ledger.rows import Item, JobError, NewRun
+from millrace.ledger.rows import JobError
+from millrace.ledger.run_rows import Item, NewRun
 from tests.ledger.rig import LIMIT_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from millrace.ledger.rows import Claim, RunRow
+    from millrace.ledger.rows import Claim
+    from millrace.ledger.run_rows import RunRow
     from tests.ledger.rig import Book
 
 BAD = JobError("PayloadError", "it does not fit")

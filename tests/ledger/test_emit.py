@@ -7,7 +7,7 @@ import json
 import pytest
 
 from millrace.errors import LostClaim
-from millrace.ledger.rows import Item
+from millrace.ledger.run_rows import Item
 from tests.ledger.rig import LIMIT_S, Book
 from tests.ledger.runs_rig import BAD, LINE, Works, per, plan, stage
 

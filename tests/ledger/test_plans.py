@@ -12,7 +12,8 @@ import apsw
 import pytest
 
 from millrace.ledger import reads as reads_module
-from millrace.ledger.rows import JobError, JobFilter, NewJob, RunFilter
+from millrace.ledger.rows import JobError, JobFilter, NewJob
+from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
 from tests.ledger.runs_rig import DIAMOND, ROUTED, Works
 
@@ -112,7 +113,6 @@ def test_the_move_of_what_was_found_goes_by_the_primary_key(book: Book) -> None:
         ("cancels", "INDEX job_running (daemon=?)"),
         ("held_tasks", "COVERING INDEX job_waiting (reason=?)"),
         ("prefix", "PRIMARY KEY (id>? AND id<?)"),
-        ("key", "INDEX job_key (client=? AND key=?)"),
         ("run", "INDEX job_run (run_id=?)"),
         ("oldest", "COVERING INDEX job_queued (queue=? AND client=? AND priority<?)"),
     ],
@@ -140,7 +140,6 @@ def test_hot_statements_use_their_index(book: Book, name: str, index: str) -> No
         "cancels": lambda: reads.cancels("d1"),
         "held_tasks": lambda: reads.held_tasks("payload"),
         "prefix": lambda: reads.job(held.job_id),
-        "key": lambda: reads.job_of_key("default", "k"),
         "run": lambda: reads.jobs(JobFilter(run="r")),
         "oldest": reads.queues,
     }
@@ -265,7 +264,6 @@ def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
     reads = book.ledger.reads
     for look in (
         lambda: reads.run(run_id),
-        lambda: reads.run_of_key("default", "k"),
         lambda: reads.run_inputs(run_id),
         lambda: reads.arguments(run_id, "call", "3"),
         lambda: reads.arguments(run_id, "mail", None),

@@ -178,15 +178,6 @@ def test_next_due_is_the_earliest_time(book: Book) -> None:
     assert book.ledger.reads.next_due() == START_MS + 3_000
 
 
-def test_a_key_leads_to_its_job(book: Book) -> None:
-    """Within the client."""
-    job_id = book.accept(key="k", client="acme")
-    found = book.ledger.reads.job_of_key("acme", "k")
-    assert found is not None
-    assert found.id == job_id
-    assert book.ledger.reads.job_of_key("default", "k") is None
-
-
 def test_a_job_has_the_contracts_form(book: Book) -> None:
     """Names and shapes of the contract: payload and result as JSON, times in RFC 3339, durations in seconds."""
     held = book.one(payload='{"a":1}', key="k", max_attempts=2)

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from millrace.errors import LostClaim, NotFound
-from millrace.ledger.rows import ProgressRow, RunFilter
+from millrace.ledger.rows import ProgressRow
+from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works, per, plan, stage
 
@@ -72,12 +73,14 @@ def test_a_job_gets_what_its_record_and_its_run_have(works: Works) -> None:
         "lead": '"item 12"', "company": '"company 12"', "rates": '{"eur":1}',
     }  # fmt: skip
     assert works.reads.arguments(run_id, "rates", None) == {}
+    assert works.reads.arguments(run_id, "company", "12") == {"lead": '"item 12"'}
 
     routed = works.start(ROUTED)
     works.fan_out(1)
     works.succeed(works.claim("kind"), '"odd"')
     works.succeed(works.claim("other"), '"o"')
     assert works.reads.arguments(routed, "note", "1") == {"lead": '"item 1"', "other": '"o"'}
+    assert works.reads.arguments(routed, "card", "1") == {}, "big was skipped"
 
 
 def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None:

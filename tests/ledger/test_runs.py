@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.errors import KeyConflict, NotFound, WrongStatus
-from millrace.ledger.rows import NewRun, Source
+from millrace.ledger.rows import Source
+from millrace.ledger.run_rows import NewRun
 from tests.ledger.rig import LIMIT_S, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, Works, per, plan, stage
 
@@ -42,10 +43,7 @@ def test_a_key_that_is_known_gives_the_run_that_has_it(works: Works) -> None:
     for other in (new._replace(inputs="{}"), new._replace(pipeline="q")):
         with pytest.raises(KeyConflict, match=first.id):
             works.moves.start_run(other).wait(LIMIT_S)
-    found = works.reads.run_of_key("default", "k")
-    assert found is not None
-    assert found.id == first.id
-    assert works.reads.run_of_key("acme", "k") is None
+    assert not works.moves.start_run(new._replace(client="acme")).wait(LIMIT_S).existed, "a key is the client's own"
 
 
 def test_what_belongs_to_no_run_is_said_so(works: Works) -> None:
@@ -188,6 +186,49 @@ def test_a_resume_that_broke_off_is_gone_on_with_from_the_ledger(works: Works) -
     names = ("ann",)
     events = "SELECT DISTINCT actor FROM event WHERE event = 'requeue'"
     assert works.book.sql(events) == [names]
+    assert works.sound()
+
+
+def test_a_run_that_is_held_collects_once_what_is_put_back_one_by_one(works: Works) -> None:
+    """The first may be through before the last has come: each would make an edition of its own."""
+    run_id = dead_run(works, LINE, 4)
+    assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    for record in ("1", "2", "3", "4"):
+        works.requeue(run_id, "points", record)
+        works.work_off()
+        assert works.run(run_id).status == "running"
+    assert works.moves.resume_some(run_id).wait(LIMIT_S) == 0
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, works.reads.runs_to_resume()) == ("succeeded", 2, {})
+    assert {key for key in works.jobs(run_id) if key[0] == "total"} == {("total", None), ("total", "@2")}
+    assert works.sound()
+
+
+def test_one_that_was_held_and_not_touched_is_as_it_was(works: Works) -> None:
+    """All that was named may be refused: a run that was cancelled must not come to life by that."""
+    partial, cancelled = dead_run(works, LINE, 2), works.start(LINE)
+    works.moves.cancel_run(cancelled, actor="ann").wait(LIMIT_S)
+    before = [works.run(run_id) for run_id in (partial, cancelled)]
+    for run_id in (partial, cancelled):
+        assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+        works.moves.resume_some(run_id).wait(LIMIT_S)
+    assert [works.run(run_id) for run_id in (partial, cancelled)] == before
+    assert works.reads.runs_to_resume() == {}
+    assert works.sound()
+
+
+def test_a_hold_is_no_bar_to_a_resume_nor_to_another_hold(works: Works) -> None:
+    """A resume puts all back, the held ones among it, and is not cut short by the end of the hold."""
+    run_id = dead_run(works, LINE, 5)
+    assert works.moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    assert not works.moves.hold_run(run_id, actor="bob").wait(LIMIT_S)
+    works.requeue(run_id, "points", "5")
+    assert works.moves.resume_run(run_id, actor="bob", limit=2, before=works.book.clock.ms).wait(LIMIT_S)[1] == 2
+    assert works.moves.resume_some(run_id).wait(LIMIT_S) == 2
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, run.counts["points"]) == ("succeeded", 2, {"succeeded": 5})
     assert works.sound()
 
 

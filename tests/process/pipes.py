@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from millrace.events import Event
     from millrace.ledger.moves import Moves
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.ledger.rows import JobRow
+    from millrace.ledger.run_rows import RunRow
 
 LIMIT_S = 30.0
 CONFIG = """

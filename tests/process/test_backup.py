@@ -21,7 +21,7 @@ from millrace.errors import BackupBroken, LedgerError
 from millrace.events import BackupDone, BackupFailed, RestoreTested, RestoreTestFailed
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
-from millrace.process.backup.archive import MANIFEST, read_manifest, unpack
+from millrace.process.backup.archive import MANIFEST, unpack
 from millrace.process.backup.make import kept, make, name_for, prune
 from millrace.process.backup.restore import rehearse, restore
 from millrace.process.backup.rota import AGAIN_S, Rota
@@ -68,7 +68,7 @@ def test_a_backup_holds_the_site_and_no_secret(spot: Places, tmp_path: Path) -> 
     assert (done.accepted, done.difference, done.size) == (5, 0, done.file.stat().st_size)
     with tarfile.open(done.file) as tar:
         assert tar.getnames() == [MANIFEST, "ledger.db", "config.toml", "jobs/work.py"]
-    assert read_manifest(done.file)["left_out"] == ["jobs/.env", "jobs/link.csv"]
+    assert unpack(done.file, None)["left_out"] == ["jobs/.env", "jobs/link.csv"]
     assert not [word for word in (b"mr_secret", b"hush") if word in content(done.file)]
     assert done.file.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in done.file.parent.iterdir()] == ["one.tar.gz"]
@@ -104,7 +104,7 @@ def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: P
     with tarfile.open(other, "w:gz") as tar:
         tar.add(spot.root / "config.toml", "config.toml")
     with pytest.raises(BackupBroken, match="not a backup of Millrace"):
-        read_manifest(other)
+        unpack(other, None)
 
 
 def test_a_member_that_would_leave_the_folder_is_refused(spot: Places, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import os
 import select
 import signal
 import socket
@@ -142,6 +145,42 @@ def test_a_second_term_does_not_wait_for_a_thread_that_will_not_stop(site: Scrat
     assert daemon.stop(limit_s=8) == 0
     assert_released(site, job)
     assert site.marked() == []
+
+
+def test_a_kill_of_all_while_it_drains_is_nobodys_failure(site: Scratch) -> None:
+    """`KillMode=mixed`: after TimeoutStopSec systemd kills whatever is left of the unit; the next start goes on."""
+    daemon = site.serve()
+    jobs = [site.submit("hold", name="a"), site.submit("stubborn", queue="io", name="b")]
+    for name in "ab":
+        site.await_file(f"{name}.running-1")
+    daemon.signal(signal.SIGTERM)
+    daemon.await_event("daemon.stopping")
+    for pid in [daemon.pid, *site.marked()]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert daemon.end() == -signal.SIGKILL
+    until(lambda: site.marked() == [], "what was killed to be gone")
+    for name in "ab":
+        (site.root / f"{name}.go").touch()
+    site.serve()
+    rows = [site.await_final(job) for job in jobs]
+    assert [(row.status, row.failures, row.crashes, row.attempt) for row in rows] == [("succeeded", 0, 0, 2)] * 2
+
+
+@pytest.mark.parametrize("queue", ["default", "io"])
+def test_the_credentials_of_its_manager_reach_jobs_and_nothing_else(site: Scratch, queue: str) -> None:
+    """`LoadCredential=` gives each secret as a file that only this user reads; a job finds it, no log and no ledger."""
+    folder = site.root / "credentials"
+    folder.mkdir(mode=0o700)
+    token = "s3cret-of-the-crm"
+    (folder / "millrace_crm_token").write_text(token)
+    (folder / "millrace_crm_token").chmod(0o400)
+    daemon = site.serve({"CREDENTIALS_DIRECTORY": str(folder)})
+    row = site.await_final(site.submit("credential", queue=queue, name="millrace_crm_token"))
+    assert (row.status, row.result) == ("succeeded", f'"{hashlib.sha256(token.encode()).hexdigest()}"')
+    assert daemon.stop() == 0
+    kept = [path for path in (*site.state.rglob("*"), *site.root.glob("*.log")) if path.is_file()]
+    assert [path.name for path in kept if token.encode() in path.read_bytes()] == []
 
 
 def test_what_was_claimed_ahead_is_handed_back_too(site: Scratch) -> None:

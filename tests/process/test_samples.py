@@ -16,7 +16,7 @@ from tests.process.pipes import Pipes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REAL: Final = ROOT.parent / "shared" / "data" / "invoices.csv"

@@ -9,7 +9,8 @@ import pytest
 
 from millrace.events import OrphansFound
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import Item, NewJob, NewRun
+from millrace.ledger.rows import NewJob
+from millrace.ledger.run_rows import Item, NewRun
 from millrace.queue.patrol import Patrol
 from tests.queue.rig import LIMIT_S, House
 

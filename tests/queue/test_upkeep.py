@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from millrace.clock import SYSTEM, SystemClock
 from millrace.events import EffectInDoubt, PartRestarted
 from millrace.ledger.effect_rows import Intent
-from millrace.ledger.rows import DaemonRow, Item, JobError, NewJob, NewRun
+from millrace.ledger.rows import DaemonRow, JobError, NewJob
+from millrace.ledger.run_rows import Item, NewRun
 from millrace.ledger.wake import poke
 from millrace.queue.upkeep import BEAT_S, TURN_S, promote_what_fits
 from tests.ledger.rig import OwnClock, hold
@@ -203,6 +204,22 @@ def test_what_is_left_of_a_cancellation_and_of_a_resume_is_done(house: House, un
     until(lambda: reads.run(run_id).status == "cancelled")
     assert moves.resume_run(run_id, actor="ann", limit=10).wait(LIMIT_S) == ("running", 10)
     until(lambda: reads.run(run_id).counts["points"] == {"queued": 1200})
+    assert reads.runs_to_resume() == {}
+
+
+def test_a_run_that_a_dead_command_held_is_let_go(house: House, until: Until) -> None:
+    """It was killed between two of the jobs that it put back: the run must not wait for the others for ever."""
+    moves, reads = house.ledger.moves, house.ledger.reads
+    run_id = moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    moves.emit(held, [Item("1")], 1, "c", 0).wait(LIMIT_S)
+    moves.succeed(held, "{}", duration_s=0.0).wait(LIMIT_S)
+    assert moves.hold_run(run_id, actor="ann").wait(LIMIT_S)
+    (held,) = moves.claim("q", 1).wait(LIMIT_S)
+    moves.succeed(held, "1", duration_s=0.0).wait(LIMIT_S)
+    assert "queued" not in reads.run(run_id).counts.get("total", {}), "it was not held: the test proves nothing"
+    house.upkeep(house.pool())
+    until(lambda: reads.run(run_id).counts.get("total") == {"queued": 1})
     assert reads.runs_to_resume() == {}
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from millrace.events import JobLogged
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import NewRun
+from millrace.ledger.run_rows import NewRun
 from millrace.runner import tree
 from millrace.runner.batch import STALL_S, Batch
 from millrace.runner.run import run_job

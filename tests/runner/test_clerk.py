@@ -9,7 +9,7 @@ import pytest
 
 from millrace.errors import LostClaim
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import NewRun
+from millrace.ledger.run_rows import NewRun
 from millrace.runner import clerk
 from millrace.runner.clerk import NOTE_S, Clerk
 from millrace.runner.protocol import ProtocolError

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +36,23 @@ def row() -> Iterator[Row]:
 @flow.stage
 def anything() -> Iterator[Any]:
     """Items of any form."""
+    yield from ()
+
+
+class Tagged(BaseModel):
+    n: int
+    tags: set[str]
+
+
+@flow.stage
+def tagged() -> Iterator[Tagged]:
+    """Items with something in them that has no order."""
+    yield from ()
+
+
+@flow.stage
+def listed() -> Iterator[list[int]]:
+    """Items with an order."""
     yield from ()
 
 
@@ -165,6 +186,57 @@ def test_a_source_that_is_not_what_it_was_is_refused(changed: list[Any]) -> None
     with pytest.raises(SourceChanged, match="source changed"):
         fan_out(row, changed, book)
     assert len(book.items) == 300
+
+
+SCRIPT = """
+from tests.runner.test_emission import Book, anything, fan_out, tagged
+
+book = Book()
+tags = {f"tag {n}" for n in range(40)}
+free = [tags, {"n": 1, "deep": [tags]}, dict.fromkeys(tags, 1)]
+items = {"tagged": [{"n": n, "tags": tags} for n in range(3)] + [{"tags": tags}], "anything": free}
+for stage in (tagged, anything):
+    fan_out(stage, items[stage.stage], book)
+    print(book.chain, hash("tag 1"))
+    book.position, book.chain = 0, ""
+"""
+
+
+def test_what_has_no_order_does_not_make_a_source_look_changed() -> None:
+    """A set, and a mapping that was made of one, comes in another order in each process."""
+    root = Path(__file__).resolve().parents[2]
+    told = []
+    for seed in ("1", "2"):
+        done = subprocess.run(
+            [sys.executable, "-c", SCRIPT], env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            capture_output=True, text=True, check=True, cwd=root,
+        )  # fmt: skip
+        told.append([line.split() for line in done.stdout.splitlines()])
+    (one, two) = told
+    assert [chain for chain, _ in one] == [chain for chain, _ in two]
+    assert [mark for _, mark in one] != [mark for _, mark in two], "the processes hash alike: the test proves nothing"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [({"n": 1, "tags": ["a", "b"]}, {"n": 1, "tags": ["a", "c"]}), ({"n": 1}, {"n": 2})]
+)
+def test_another_member_is_a_change_also_where_order_is_none(before: object, after: object) -> None:
+    """Only the order is left out of the comparison."""
+    for stage in (tagged, anything):
+        book = Book()
+        with pytest.raises(ZeroDivisionError):
+            fan_out(stage, _breaking([before]), book)
+        with pytest.raises(SourceChanged):
+            fan_out(stage, [after], book)
+
+
+def test_the_order_of_a_list_in_an_item_counts_where_its_type_says_so() -> None:
+    """A list of a model has an order, which is part of what it says."""
+    book = Book()
+    with pytest.raises(ZeroDivisionError):
+        fan_out(listed, _breaking([[1, 2]]), book)
+    with pytest.raises(SourceChanged):
+        fan_out(listed, [[2, 1]], book)
 
 
 def test_objects_without_json_do_not_make_a_source_look_changed() -> None:

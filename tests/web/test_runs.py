@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.ledger.rows import Item, JobError
+from millrace.ledger.rows import JobError
+from millrace.ledger.run_rows import Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable

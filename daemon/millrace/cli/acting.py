@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from millrace.cli.session import Session
+    from millrace.ledger.ledger import Ledger
     from millrace.ledger.moves import Moves
     from millrace.ledger.reads import Reads
     from millrace.ledger.states import Status
@@ -54,10 +55,19 @@ class Acts:
         """Move the jobs of these full ids."""
         rest = iter(ids)
         with self.session.ledger() as ledger:
-            while some := list(islice(rest, _TOGETHER)):
-                tickets = [(job_id, self._move(ledger.moves, job_id)) for job_id in some]
-                for job_id, ticket in tickets:
-                    self._settle(job_id, ticket)
+            try:
+                while some := list(islice(rest, _TOGETHER)):
+                    self._some(ledger, some)
+            finally:
+                self._end(ledger)
+
+    def _end(self, ledger: Ledger) -> None:
+        """Do what is to come after all moves."""
+
+    def _some(self, ledger: Ledger, ids: Sequence[str]) -> None:
+        tickets = [(job_id, self._move(ledger.moves, job_id)) for job_id in ids]
+        for job_id, ticket in tickets:
+            self._settle(job_id, ticket)
 
     def _found(self, reads: Reads, word: str) -> str | None:
         try:
@@ -83,6 +93,30 @@ class Acts:
         elif self.moved:
             click.echo("\n".join(f"{job_id}  {colored(status)}" for job_id, status in self.moved))
         return self.code
+
+
+class Retries(Acts):
+    """
+    Dead and cancelled jobs that are put back on their queues.
+
+    What is put back together is collected together: the runs of these jobs wait for the last one, whatever becomes of
+    the first meanwhile. Should this process die on the way, a daemon lets them go.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session, lambda moves, job_id: moves.requeue(job_id, actor=session.actor))
+        self._held: set[str] = set()  # runs that wait for the end
+
+    def _some(self, ledger: Ledger, ids: Sequence[str]) -> None:
+        if len(ids) > 1 or self._held:
+            new = set(ledger.reads.runs_of(ids)) - self._held
+            asked = {run_id: ledger.moves.hold_run(run_id, actor=self.session.actor) for run_id in new}
+            self._held |= {run_id for run_id, ticket in asked.items() if ticket.wait()}
+        super()._some(ledger, ids)
+
+    def _end(self, ledger: Ledger) -> None:
+        for ticket in [ledger.moves.resume_some(run_id) for run_id in self._held]:
+            ticket.wait()
 
 
 def dead_ids(reads: Reads, **wanted: str | None) -> Iterator[str]:

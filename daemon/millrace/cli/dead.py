@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from millrace.cli.acting import Acts, confirm, count_dead, dead_ids, ids_argument, yes_option
+from millrace.cli.acting import Acts, Retries, confirm, count_dead, dead_ids, ids_argument, yes_option
 from millrace.cli.filters import dead_table, page_of, paged, print_page, whose
 from millrace.cli.jobs import print_job
 from millrace.cli.output import as_json, plural
@@ -64,12 +64,13 @@ def retry(
     r"""
     Put dead letters back on their queues.
 
-    Their failures are forgotten, their history stays. Asks when there are several.
+    Their failures are forgotten, their history stays. What one command puts
+    back of a run is collected once. Asks when there are several.
 
     \b
     Exit: 0 queued; 1 not confirmed; 4 no such job; 5 wrong status.
     """
-    acts = Acts(session, lambda moves, job_id: moves.requeue(job_id, actor=session.actor))
+    acts = Retries(session)
     return _decide(acts, job_ids, whose, "Put {} back on the queue?", all_=all_, yes=yes, as_json=as_json)
 
 

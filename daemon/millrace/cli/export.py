@@ -16,14 +16,16 @@ from millrace.cli.runs import RUN_STATUSES
 from millrace.cli.session import Session, pass_session
 from millrace.cli.times import Since
 from millrace.errors import MillraceError
-from millrace.ledger.rows import JobFilter, RunFilter
+from millrace.ledger.rows import JobFilter
+from millrace.ledger.run_rows import RunFilter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import TextIO
 
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.ledger.rows import JobRow
+    from millrace.ledger.run_rows import RunRow
 
 PAGE: Final = 1000
 # What a spreadsheet takes for a formula when a cell begins with it; the last four are the full-width forms.

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from millrace.cli.acting import Acts, confirm, jobs_words, some_ids_argument, yes_option
+from millrace.cli.acting import Acts, Retries, confirm, jobs_words, some_ids_argument, yes_option
 from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
 from millrace.cli.output import as_json, echo_json
 from millrace.cli.progress import progress_words
@@ -93,14 +93,15 @@ def retry(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: boo
     r"""
     Put dead or cancelled jobs back on their queues.
 
-    Their failures are forgotten, their history stays. Asks when there are several.
+    Their failures are forgotten, their history stays. What one command puts
+    back of a run is collected once. Asks when there are several.
 
     \b
     Exit: 0 queued; 1 not confirmed; 4 no such job; 5 wrong status.
     """
     if len(job_ids) > 1:
         confirm(f"Put {jobs_words(len(job_ids))} back on the queue?", yes=yes)
-    acts = Acts(session, lambda moves, job_id: moves.requeue(job_id, actor=session.actor))
+    acts = Retries(session)
     acts.on_words(job_ids)
     return acts.print(as_json=as_json)
 

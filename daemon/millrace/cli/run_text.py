@@ -17,7 +17,8 @@ from millrace.clock import MS
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.ledger.rows import JobRow
+    from millrace.ledger.run_rows import RunRow
     from millrace.ledger.run_view import RunView
 
 # `skipped` is no status of a job: a skip is a row of the run.

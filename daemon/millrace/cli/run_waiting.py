@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from millrace.cli.session import Session
     from millrace.ledger.plan import PlanStage
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
     from millrace.ledger.run_view import RunView
 
 _LOOK_EVERY_S: Final = 0.1

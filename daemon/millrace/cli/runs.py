@@ -12,12 +12,12 @@ from millrace.cli.run_acting import RunActs
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import Since, ago, briefly
-from millrace.ledger.rows import RunFilter, RunPage
+from millrace.ledger.run_rows import RunFilter, RunPage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from millrace.ledger.rows import RunRow
+    from millrace.ledger.run_rows import RunRow
 
 RUN_STATUSES: Final = ("running", "succeeded", "partial", "failed", "cancelled")
 _RUNS: Final = (

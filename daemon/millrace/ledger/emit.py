@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from millrace.ledger.net import Node
-    from millrace.ledger.rows import Claim, Item
+    from millrace.ledger.rows import Claim
     from millrace.ledger.run_counts import Book
+    from millrace.ledger.run_rows import Item
     from millrace.ledger.siblings import Settled
     from millrace.ledger.transaction import Transaction
 

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.ledger.fire_rows import BACKFILL, CLOCK, HAND, OVER, FireCount, FireRow, ScheduleState, Turn
-from millrace.ledger.fires import EDITION
+from millrace.errors import NotFound
+from millrace.ledger.fire_rows import BACKFILL, CLOCK, EDITION, HAND, OVER, FireRow, FireSum, ScheduleState, Turn
+from millrace.ledger.ids import first_id
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
 _FIRE: Final = """SELECT fire.key, fire.due_at, how, schedule, fire.client, outcome, why, since, count, state,
   decided_at, expected_by, job_id, fire.run_id, coalesce(job.status, run.status),
   coalesce(job.finished_at, run.finished_at)
   FROM fire LEFT JOIN job ON job.id = fire.job_id LEFT JOIN run ON run.id = fire.run_id"""
-_COUNTS: Final = """  -- what the due times of a span came to; served by fire_due
-SELECT fire.key, outcome, coalesce(job.status, run.status), sum(count)
-  FROM fire LEFT JOIN job ON job.id = fire.job_id LEFT JOIN run ON run.id = fire.run_id
- WHERE fire.due_at > ?1 AND fire.due_at <= ?2 AND how = 'clock' GROUP BY 1, 2, 3"""
-_WRONG: Final = f"""{_FIRE}  -- what did not come as it should have; served by fire_due
- WHERE fire.due_at > ?1 AND fire.due_at <= ?2 AND how = 'clock' AND (outcome = 'missed'
-   OR coalesce(job.status, run.status) IN ('dead', 'failed', 'partial', 'cancelled')
-   OR (outcome <> 'skipped' AND expected_by < coalesce(job.finished_at, run.finished_at, ?3)))
- ORDER BY fire.due_at DESC LIMIT ?4"""
+# What is dead, cancelled or open is little beside what succeeded, and stands in indexes of its own: to look each job up
+# among all of a day would cost ten times as much.
+_SUMS: Final = """  -- what the due times of a span came to, by schedule; served by the key of fire
+WITH other(id, status) AS MATERIALIZED (
+  SELECT id, 'dead' FROM job INDEXED BY job_dead WHERE status = 'dead' AND id > ?5
+   UNION ALL SELECT id, 'cancelled' FROM job INDEXED BY job_cancelled WHERE status = 'cancelled' AND id > ?5
+   UNION ALL SELECT id, 'waiting' FROM job INDEXED BY job_waiting WHERE status = 'waiting'
+   UNION ALL SELECT id, 'queued' FROM job INDEXED BY job_queued WHERE status = 'queued'
+   UNION ALL SELECT id, 'running' FROM job INDEXED BY job_running WHERE status = 'running'
+   UNION ALL SELECT id, status FROM run WHERE status <> 'succeeded' AND id > ?5)
+SELECT key, outcome, status, late, why, made_up, sum(count), max(due_at), min(since) FROM (
+  SELECT fire.key, outcome, due_at, since, count, iif(outcome = 'missed', why, '') AS why,
+    iif(job_id IS NULL AND run_id IS NULL, NULL, coalesce(other.status, 'succeeded')) AS status,
+    CASE WHEN expected_by IS NULL OR outcome IN ('missed', 'skipped') THEN ''
+         WHEN expected_by >= coalesce((SELECT finished_at FROM job WHERE id = job_id),
+                                      (SELECT finished_at FROM run WHERE id = fire.run_id), ?4) THEN ''
+         WHEN job_id IS NULL AND fire.run_id IS NULL OR other.status IN ('waiting', 'queued', 'running') THEN 'overdue'
+         ELSE 'done_late' END AS late,
+    outcome = 'missed' AND count <= (
+      SELECT count(*) FROM fire AS again WHERE again.key = fire.key AND again.due_at >= fire.since
+         AND again.due_at <= fire.due_at AND again.how = 'backfill') AS made_up
+    FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
+    LEFT JOIN other ON other.id = coalesce(fire.job_id, fire.run_id)
+   WHERE fire.due_at > ?2 AND fire.due_at <= ?3 AND how = 'clock')
+ GROUP BY key, outcome, status, late, why, made_up"""
 _WAITING: Final = """  -- how many of a schedule wait for their turn; served by fire_open
 SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending'"""
-_MADE_UP: Final = """  -- what people had made up for
-SELECT key, due_at FROM fire WHERE due_at > ? AND due_at <= ? AND how = 'backfill'"""
+_SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which may have been set since
 
 
 class FireReads:
@@ -68,19 +85,25 @@ class FireReads:
         sql = "SELECT DISTINCT key FROM fire WHERE state IN ('pending', 'open') AND state = 'pending'"
         return {row[0] for row in self._rows(sql)}
 
-    def fire_counts(self, after: int, until: int) -> list[FireCount]:
-        """Return what the due times after one moment and not after another came to, by schedule."""
-        return [FireCount(*row) for row in self._rows(_COUNTS, (after, until))]
-
-    def wrong_fires(self, after: int, until: int, *, now: int, limit: int = 200) -> list[FireRow]:
+    def fire_sums(self, keys: Collection[str], after: int, until: int, *, now: int) -> list[FireSum]:
         """
-        Return the due times of which the work was missed, died, was cancelled, or is not done in time; newest first.
+        Return what the due times after one moment and not after another came to, for some schedules.
 
         Args:
-            now: Epoch ms; what should be done by now and is not is in it.
+            now: Epoch ms; what should be done by now and is not is overdue.
         """
-        return [FireRow(*row) for row in self._rows(_WRONG, (after, until, now, limit))]
+        oldest = first_id(max(0, after - _SLACK_MS))
+        rows = self._rows(_SUMS, (json.dumps(list(keys)), after, until, now, oldest))
+        return [FireSum(*row) for row in rows]
 
-    def made_up(self, after: int, until: int) -> set[tuple[str, int]]:
-        """Return the key and the due time of all that was made up for."""
-        return {(key, due_at) for key, due_at in self._rows(_MADE_UP, (after, until))}
+    def fire_of(self, key: str, due_at: int) -> FireRow:
+        """
+        Return what a due time came to.
+
+        Raises: NotFound if it is not decided.
+        """
+        found = self._rows(f"{_FIRE} WHERE fire.key = ? AND fire.due_at = ? AND how = 'clock'", (key, due_at))
+        if not found:
+            msg = f"schedule {key}: that due time is not decided"
+            raise NotFound(msg)
+        return FireRow(*found[0])

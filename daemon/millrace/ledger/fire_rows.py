@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.clock import rfc3339
 
 if TYPE_CHECKING:
-    from millrace.ledger.rows import NewJob, NewRun
+    from millrace.ledger.rows import NewJob
+    from millrace.ledger.run_rows import NewRun
 
 CLOCK: Final = "clock"  # its time came
 HAND: Final = "hand"  # somebody fired it
 BACKFILL: Final = "backfill"  # somebody had a time made up for
 # The statuses of jobs and of runs that are over.
 OVER: Final = frozenset({"succeeded", "dead", "cancelled", "failed", "partial"})
+EDITION: Final = "schedules"  # what in the ledger changes when somebody has acted on a schedule
 
 
 class NewFire(NamedTuple):
@@ -126,13 +128,28 @@ class FireRow:
         }
 
 
-class FireCount(NamedTuple):
-    """How many due times of a schedule came to the same: their outcome, and the status of their jobs or runs."""
+class FireSum(NamedTuple):
+    """
+    How many due times of a schedule came to the same.
+
+    Args:
+        status: Of their jobs or runs; None where there is none, or not yet.
+        late: overdue, done_late, or "" for what is not late, by what its schedule gives (done_by).
+        why: Why they were missed.
+        made_up: Whether people had them made up for since.
+        due_at: The newest of them.
+        since: The first of them.
+    """
 
     key: str
     outcome: str
     status: str | None
+    late: str
+    why: str
+    made_up: int
     number: int
+    due_at: int
+    since: int
 
 
 class Turn(NamedTuple):

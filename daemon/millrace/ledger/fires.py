@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import WrongStatus
 from millrace.ledger import accept, runs
-from millrace.ledger.fire_rows import BACKFILL, HAND, Decision, Fired, NewFire, ScheduleState
+from millrace.ledger.fire_rows import BACKFILL, EDITION, HAND, Decision, Fired, NewFire, ScheduleState
 from millrace.ledger.rows import NewJob
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from millrace.ledger.rows import NewRun
+    from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
-EDITION: Final = "schedules"
 NOTHING: Final = ""  # the fingerprint of a schedule that no daemon has seen
 
 _STATES: Final = """  -- all schedules that are known

@@ -26,6 +26,11 @@ def new_id(now_ms: int) -> str:
     return new_ids(now_ms, 1)[0]
 
 
+def first_id(ms: int) -> str:
+    """Return what all ids made from a time on (UTC epoch milliseconds, ≥ 0) sort after."""
+    return f"{ms >> 16:08x}-{ms & 0xFFFF:04x}"
+
+
 def new_ids(now_ms: int, count: int) -> list[str]:
     """Return rising ids as `new_id` does, many at less cost each."""
     noise = os.urandom(4 * count).hex()

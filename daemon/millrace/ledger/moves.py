@@ -39,17 +39,8 @@ if TYPE_CHECKING:
     from millrace.ledger.effect_rows import EffectEnd, Intent
     from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.orphans import Orphan
-    from millrace.ledger.rows import (
-        ChildRow,
-        Claim,
-        DaemonRow,
-        Item,
-        JobError,
-        NewJob,
-        NewRun,
-        Started,
-        TokenRow,
-    )
+    from millrace.ledger.rows import ChildRow, Claim, DaemonRow, JobError, NewJob, TokenRow
+    from millrace.ledger.run_rows import Item, NewRun, Started
     from millrace.ledger.states import Status
     from millrace.ledger.ticket import Ticket
     from millrace.ledger.transaction import Transaction
@@ -255,6 +246,10 @@ class Moves:
         return self._act(
             actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
         )
+
+    def hold_run(self, run_id: str, *, actor: str) -> Ticket[bool]:
+        """Let a run wait for several of its jobs to be put back, until `resume_some`; see `runs.hold`."""
+        return self._writer.submit(lambda tx: runs.hold(tx, run_id, actor))
 
     def resume_some(self, run_id: str, limit: int = 200) -> Ticket[int]:
         """Go on with a resume that was left half-way; the ticket carries how many were put back."""

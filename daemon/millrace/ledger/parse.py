@@ -7,7 +7,8 @@ import re
 from typing import Any, Final
 
 from millrace.errors import NotFound
-from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, RunRow, Source
+from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
+from millrace.ledger.run_rows import RunRow
 
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)

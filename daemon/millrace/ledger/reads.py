@@ -106,11 +106,6 @@ class Reads(RunReads, FireReads, EffectReads):
             raise NotFound(msg)
         return as_job(found[0])
 
-    def job_of_key(self, client: str, key: str) -> JobRow | None:
-        """Return the job that an idempotency key belongs to."""
-        found = self._rows(f"{_JOB} WHERE client = ? AND key = ?", (client, key))
-        return as_job(found[0]) if found else None
-
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""
         sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts

@@ -5,13 +5,15 @@ counters, and what is read in order is read along the index that has that order.
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
 from millrace.ledger.net import Net
 from millrace.ledger.parse import as_run, prefix_range
 from millrace.ledger.plan import Plan
-from millrace.ledger.rows import ProgressRow, RunFilter, RunPage, RunRow
+from millrace.ledger.rows import ProgressRow
+from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +23,10 @@ _RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_ki
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
-_ITEM: Final = f"SELECT item FROM record WHERE fanout = {_FANOUT} AND number = ?3"  # noqa: S608 - our own text
+_ITEM_OF: Final = """(SELECT item FROM record
+  WHERE fanout = (SELECT id FROM fanout WHERE run_id = ? AND stage = ?) AND number = ?)"""
+_RESULT_OF: Final = """(SELECT result FROM job
+  WHERE run_id = ? AND stage = ? AND coalesce(record, '') = ? AND +status = 'succeeded')"""
 _ITEMS: Final = f"""  -- a fan-out's items, in their order
 SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER BY number LIMIT ?4"""  # noqa: S608
 _RESULT: Final = """  -- a stage's value for a record, or the run's own; served by job_run
@@ -65,11 +70,6 @@ class RunReads:
             msg = f'"{run_id}" could be any of {candidates} …: give more of the id'
             raise NotFound(msg)
         return self._with_counts(found[0])
-
-    def run_of_key(self, client: str, key: str) -> RunRow | None:
-        """Return the run that an idempotency key belongs to. Served by run_key."""
-        found = self._rows(f"{_RUN} WHERE client = ? AND key = ?", (client, key))
-        return self._with_counts(found[0]) if found else None
 
     def runs(self, wanted: RunFilter) -> RunPage:
         """Return a page of runs, newest first."""
@@ -137,25 +137,27 @@ class RunReads:
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
         """
         net = self._net(run_id)
-        values: dict[str, str] = {}
-        for name, _ in net.nodes[stage].stage.needs:
-            value = self._value(net, run_id, name, stage, record)
-            if value is not None:
-                values[name] = value
-        return values
+        asked = net.nodes[stage].stage
+        outer = [name for name, _ in asked.needs if net.fanout_of(name) is None]
+        values = {name: self._value(net, run_id, name, record) for name in outer}
+        if asked.fanout is not None and record is not None:  # else a barrier's results, which come one by one
+            inner = [name for name, _ in asked.needs if net.fanout_of(name) is not None]
+            values |= self._of_record(run_id, asked.fanout, record, inner)
+        return {name: value for name, value in values.items() if value is not None}
 
-    def _value(self, net: Net, run_id: str, name: str, stage: str, record: str | None) -> str | None:
-        fanout = net.fanout_of(name)
-        if fanout is None:
-            place = self._edition(run_id, name, record) if net.nodes[name].edited else ""
-            found = self._rows(_RESULT, (run_id, name, place))
-        elif net.nodes[stage].stage.fanout is None or record is None:
-            return None  # a barrier's results, which come one by one
-        elif name == fanout:
-            found = self._rows(_ITEM, (run_id, fanout, int(record)))
-        else:
-            found = self._rows(_RESULT, (run_id, name, record))
+    def _value(self, net: Net, run_id: str, name: str, record: str | None) -> str | None:
+        place = self._edition(run_id, name, record) if net.nodes[name].edited else ""
+        found = self._rows(_RESULT, (run_id, name, place))
         return found[0][0] if found else None
+
+    def _of_record(self, run_id: str, fanout: str, record: str, names: Sequence[str]) -> dict[str, str | None]:
+        """Return what stages have for a record, all in one look: a busy thread pays for each one that it takes."""
+        if not names:
+            return {}
+        columns = [_ITEM_OF if name == fanout else _RESULT_OF for name in names]
+        given = [value for name in names for value in (run_id, name, int(record) if name == fanout else record)]
+        found = self._rows(f"SELECT {', '.join(columns)}", given)
+        return dict(zip(names, found[0], strict=True))
 
     def _edition(self, run_id: str, name: str, record: str | None) -> str:
         """Return where the value stands that hangs on a collect: in the newest edition up to the job's own."""
@@ -192,6 +194,12 @@ class RunReads:
         sql = "SELECT succeeded, skipped FROM run_count WHERE run_id = ? AND stage = ?"
         succeeded, skipped = next(iter(self._rows(sql, (run_id, stage))), (0, 0))
         return succeeded, max(0, position - succeeded - skipped), skipped
+
+    def runs_of(self, job_ids: Sequence[str]) -> list[str]:
+        """Return the runs that jobs belong to. Served by the jobs' ids."""
+        sql = """SELECT DISTINCT run_id FROM job
+          WHERE id IN (SELECT value FROM json_each(?)) AND run_id IS NOT NULL"""
+        return [row[0] for row in self._rows(sql, (json.dumps(job_ids),))]
 
     def runs_to_cancel(self, limit: int = 100) -> list[str]:
         """Return runs whose cancellation has jobs left to look at. Served by run_cancel."""

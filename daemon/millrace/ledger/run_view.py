@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from millrace.ledger.plan import PlanStage
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow, ProgressRow, RunRow
+    from millrace.ledger.rows import JobRow, ProgressRow
+    from millrace.ledger.run_rows import RunRow
 
 _DEAD: Final = 20
 _WORKING: Final = 5

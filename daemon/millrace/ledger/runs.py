@@ -9,11 +9,11 @@ from millrace.errors import KeyConflict, NotFound, WrongStatus
 from millrace.ledger import control, editions, flow
 from millrace.ledger.accept import checksum
 from millrace.ledger.ids import new_id
-from millrace.ledger.rows import Started
+from millrace.ledger.run_rows import Started
 
 if TYPE_CHECKING:
-    from millrace.ledger.rows import NewRun
     from millrace.ledger.run_counts import Book
+    from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
 _KNOWN: Final = """  -- the run that an idempotency key belongs to; served by run_key
@@ -44,6 +44,7 @@ _WANTED: Final = """  -- what had ended by when is to be put back, after which j
 SELECT resume_at, resume_by FROM run WHERE id = ? AND resume_at IS NOT NULL"""
 
 _EVER: Final = 1 << 62
+_HOLD: Final = json.dumps([0, ""])  # a place behind which nothing is to be put back: others do so, one by one
 
 
 def start(tx: Transaction, new: NewRun) -> Started:
@@ -104,9 +105,25 @@ def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int 
     return _put_back(tx, book, actor, limit, (until, after))
 
 
+def hold(tx: Transaction, run_id: str, actor: str) -> bool:
+    """
+    Let a run neither collect nor end while several of its jobs are put back one by one, until `resume_some` has come.
+
+    Else what is put back first may be over before the rest has come, and each part would make an edition of its own.
+
+    Returns: Whether it is held now; False for one that is resumed or cancelled as a whole.
+    """
+    book = tx.runs.book(run_id)
+    if book is None or book.resuming or (book.cancelled and book.status == "running"):
+        return False
+    tx.run(_GOES_ON, (actor, _HOLD, run_id))
+    book.resuming = True
+    return True
+
+
 def resume_some(tx: Transaction, run_id: str, limit: int) -> int:
     """
-    Put more jobs back of a run of which somebody resumed only a part.
+    Put more jobs back of a run of which somebody resumed only a part; end a `hold`.
 
     Args:
         limit: How many at most, ≥ 1.
@@ -115,8 +132,19 @@ def resume_some(tx: Transaction, run_id: str, limit: int) -> int:
     book, wanted = tx.runs.book(run_id), tx.rows(_WANTED, (run_id,))
     if book is None or not wanted:
         return 0
-    until, after = json.loads(wanted[0][0])
-    return _put_back(tx, book, wanted[0][1], limit, (until, after))[1]
+    place, actor = wanted[0]
+    if place == _HOLD:
+        _let_go(tx, book)
+        return 0
+    until, after = json.loads(place)
+    return _put_back(tx, book, actor, limit, (until, after))[1]
+
+
+def _let_go(tx: Transaction, book: Book) -> None:
+    tx.run(_GOES_ON, (None, None, book.run_id))
+    book.resuming = False
+    if book.status == "running":
+        flow.proceed(tx, book, book.net.of_fanout)
 
 
 def _put_back(tx: Transaction, book: Book, actor: str, limit: int, place: tuple[int, str]) -> tuple[str, int]:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.ledger.rows import JobRow
+    from millrace.ledger.run_rows import RunRow
     from millrace.observe.explain import Around, Explanation
     from millrace.observe.explain_waits import Pause
 

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from millrace.ledger.net import Net
-    from millrace.ledger.rows import JobRow, RunRow
+    from millrace.ledger.rows import JobRow
+    from millrace.ledger.run_rows import RunRow
 
 _OPEN: Final = ("waiting", "queued", "running")
 _FEW: Final = 3

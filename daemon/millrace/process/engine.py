@@ -35,7 +35,7 @@ from millrace.triggers.scheduler import Scheduler
 if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
-    from millrace.config.settings import Settings
+    from millrace.config.settings import QueueSettings, Settings
     from millrace.events import Emit, Event
 
 LOOK_S: Final = 0.05
@@ -76,57 +76,67 @@ class Engine:
         self.submitter = Submitter(self.registry, settings, self.moves, self.ledger.reads, emit=emit)
         self.running = Running(clock)
         self._listener = Listener(places.state)
-        self.children = Children(
+        self.children = self._new_children(site)
+        self._kit = self._new_kit(settings)
+        self._pools = [self._new_pool(name, queue) for name, queue in settings.queues.items()]
+        self.patrol = Patrol(self.ledger, self._kit, self.running, lambda: {pool.intake.queue for pool in self._pools})
+        self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
+        self.scheduler = self._new_scheduler(settings)
+        self._heard.append(self.scheduler.hear)
+        self.upkeep.also.append(self.scheduler.turn)
+
+    def _new_children(self, site: Site) -> Children:
+        settings, places = site.settings, site.places
+        return Children(
             root=places.root,
             jobs=places.jobs,
             daemon_id=self.daemon,
             ledger_mark=self.ledger.reads.ledger_id(),
             scratch=places.state / "scratch",
             queues=settings.queues,
-            clock=clock,
-            emit=emit,
+            clock=self._clock,
+            emit=self._emit,
             moves=self.moves,
             idle_s=settings.defaults.child_idle,
             grace_s=settings.defaults.grace,
             memory={name: queue.memory for name, queue in settings.queues.items()},
         )
-        self._kit = Kit(
+
+    def _new_kit(self, settings: Settings) -> Kit:
+        return Kit(
             registry=self.registry,
             moves=self.moves,
             reads=self.ledger.reads,
-            clock=clock,
-            emit=emit,
+            clock=self._clock,
+            emit=self._emit,
             children=self.children,
             defaults=_run_policy(settings),
             settings_of=settings.for_client,
             rules=RuleBook(settings.rule_tables()),
         )
-        self._pools = [
-            Pool(
-                name,
-                settings=queue,
-                kit=self._kit,
-                running=self.running,
-                submitter=self.submitter,
-                reads=self.ledger.reads,
-                roomy=_roomy,
-            )
-            for name, queue in settings.queues.items()
-        ]
-        self.patrol = Patrol(self.ledger, self._kit, self.running, lambda: {pool.intake.queue for pool in self._pools})
-        self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
-        self.scheduler = Scheduler(
+
+    def _new_pool(self, name: str, queue: QueueSettings) -> Pool:
+        return Pool(
+            name,
+            settings=queue,
+            kit=self._kit,
+            running=self.running,
+            submitter=self.submitter,
+            reads=self.ledger.reads,
+            roomy=_roomy,
+        )
+
+    def _new_scheduler(self, settings: Settings) -> Scheduler:
+        return Scheduler(
             self.registry,
             settings,
             submitter=self.submitter,
             moves=self.moves,
             reads=self.ledger.reads,
-            clock=clock,
-            emit=emit,
+            clock=self._clock,
+            emit=self._emit,
             nudge=self.upkeep.nudge,
         )
-        self._heard.append(self.scheduler.hear)
-        self.upkeep.also.append(self.scheduler.turn)
 
     def _tell(self, event: Event) -> None:
         self._outside(event)

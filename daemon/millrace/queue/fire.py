@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from millrace.events import JobsAccepted, RunStarted
-from millrace.ledger.rows import NewJob, NewRun, Source
+from millrace.ledger.rows import NewJob, Source
 from millrace.queue.runs import RunSubmission
 from millrace.queue.submit import Submission
 
 if TYPE_CHECKING:
     from millrace.events import Emit
+    from millrace.ledger.run_rows import NewRun
     from millrace.queue.submit import Submitter
 
 SCHEDULE = "schedule"

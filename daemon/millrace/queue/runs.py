@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from millrace.errors import MillraceError, UnknownTask, did_you_mean
 from millrace.events import RunStarted, SubmitRefused
-from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewRun, Source
+from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, Source
+from millrace.ledger.run_rows import NewRun
 from millrace.queue.bounds import check_bounds
 from millrace.runner.plan import plan_of
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from millrace.define.registry import Registry
     from millrace.events import Emit
     from millrace.ledger.moves import Moves
-    from millrace.ledger.rows import Started
+    from millrace.ledger.run_rows import Started
     from millrace.ledger.ticket import Ticket
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from millrace.ledger.accept import Accepted
     from millrace.ledger.moves import Moves
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import NewRun, Started
+    from millrace.ledger.run_rows import NewRun, Started
     from millrace.ledger.ticket import Ticket
     from millrace.queue.runs import RunSubmission
 

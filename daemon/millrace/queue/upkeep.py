@@ -14,7 +14,7 @@ from millrace.events import EffectInDoubt, PartRestarted
 from millrace.runner.outcome import record_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping
 
     from millrace.define.registry import Registry
     from millrace.ledger.ledger import Ledger
@@ -28,6 +28,7 @@ LOOK_S: Final = 0.25  # how often the data version is looked at, in case a poke 
 TURN_S: Final = 1.0  # the longest sleep of upkeep: a clock that jumped is noticed by then
 BEAT_S: Final = 15.0
 PROMOTE: Final = 500
+PATIENCE_S: Final = 3.0  # without progress, whoever resumes a run is taken for gone: a busy machine takes its time
 
 
 class Upkeep:
@@ -46,7 +47,7 @@ class Upkeep:
         self._beat_at = 0.0
         self._tended_at = 0.0
         self._seen_version = 0
-        self._resumes: dict[str, int] = {}  # runs that were being resumed in the last turn, and how far that was
+        self._resumes: dict[str, tuple[int, float]] = {}  # runs that are being resumed: how far, and since when so
         self.turns = {"upkeep": self._clock.monotonic(), "wake": self._clock.monotonic()}
         self._threads = {name: self._thread(name) for name in self.turns}
         ledger.on_change.append(self._changed)
@@ -169,12 +170,23 @@ class Upkeep:
         for run_id in reads.runs_to_cancel():
             while moves.cancel_some(run_id).wait() and self._clock.monotonic() < until:
                 pass
-        for run_id, undone in reads.runs_to_resume().items():
-            if self._resumes.get(run_id) != undone:
+        waiting = self._since_when(reads.runs_to_resume())
+        for run_id, (_, since) in waiting.items():
+            if self._clock.monotonic() - since < PATIENCE_S:
                 continue  # whoever resumes it is at it, and will say how many he put back
             while moves.resume_some(run_id).wait() and self._clock.monotonic() < until:
                 pass
-        self._resumes = reads.runs_to_resume()
+        left = reads.runs_to_resume()
+        self._resumes = {run_id: (left[run_id], since) for run_id, (_, since) in waiting.items() if run_id in left}
+
+    def _since_when(self, undone: Mapping[str, int]) -> dict[str, tuple[int, float]]:
+        """Return for each run how far it is, and since when nobody has got it further."""
+        now = self._clock.monotonic()
+        known = {run_id: self._resumes.get(run_id, (number, now)) for run_id, number in undone.items()}
+        return {
+            run_id: (undone[run_id], since if before == undone[run_id] else now)
+            for run_id, (before, since) in known.items()
+        }
 
 
 def promote_what_fits(ledger: Ledger, kit: Kit) -> int:

@@ -9,7 +9,8 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import BadItem
-from millrace.ledger.rows import Item, JobError
+from millrace.ledger.rows import JobError
+from millrace.ledger.run_rows import Item
 from millrace.runner.protocol import ProtocolError
 from millrace.runner.text import clean
 

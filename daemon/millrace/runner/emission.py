@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import SYSTEM
+from millrace.define.order import order_free
 from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT
 from millrace.errors import Parked, SourceChanged
@@ -138,16 +139,16 @@ class Emission:
             kept, mark = _kept(raw)
             size = f"item: has {len(text)} characters, more than {MAX_RESULT}: keep it in a file and emit its path"
             return [kept, size], mark
-        return text, text
+        return text, self._stage.items.mark(text)
 
 
 def _kept(raw: object) -> tuple[str, str]:
-    """Return the JSON text that is kept of a bad item, and its text in the chain, which no address may get into."""
+    """Return the JSON text that is kept of a bad item, and that in the chain: without addresses, and orders of sets."""
     try:
         text = result_json(raw)
     except Exception:  # noqa: BLE001 - serialisers of the site's own classes run in here
         return result_json(_shown(raw)), type(raw).__name__
-    return (result_json(clean(text, MAX_MESSAGE)) if len(text) > MAX_RESULT else text), text
+    return (result_json(clean(text, MAX_MESSAGE)) if len(text) > MAX_RESULT else text), order_free(text)
 
 
 def _shown(raw: object) -> str:

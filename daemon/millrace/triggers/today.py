@@ -13,13 +13,12 @@ from millrace.triggers.due import ON_TIME_MS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from millrace.ledger.fire_rows import FireRow, ScheduleState
+    from millrace.ledger.fire_rows import FireRow, FireSum, ScheduleState
     from millrace.ledger.reads import Reads
     from millrace.triggers.schedule import Schedule
     from millrace.triggers.timetable import Timetable
 
 DAY_S: Final = 86400.0
-MOST: Final = 200  # gaps that are told one by one; all are counted
 _BAD: Final = frozenset({"dead", "failed", "partial", "cancelled"})
 _LONGEST: Final = 200  # characters of an error
 UNDECIDED: Final = "nobody has decided it: the daemon is not running, or is behind"
@@ -31,7 +30,7 @@ class Gap:
     Something that was expected and did not come, or not as it should have.
 
     `kind` is missed, the bad status of its job or run, overdue (should be done by now), or done_late; `count` due times
-    from `since` to `due_at`.
+    from `since` to `due_at` came to the same, for the same reason. The job or run is that of the newest.
     """
 
     schedule: str
@@ -117,14 +116,12 @@ def today(
     states = reads.schedules()
     undecided = [gap for key, one in wanted.items() if (gap := _undecided(one, states.get(key), since, now))]
     counts: dict[str, Counter[str]] = {key: Counter() for key in wanted}
-    for key, outcome, status, number in reads.fire_counts(since, now):
-        if key in counts:
-            counts[key][_sort_of(outcome, status)] += number
+    sums = reads.fire_sums(wanted, since, now, now=now)
+    for one in sums:
+        counts[one.key][_sort_of(one.outcome, one.status)] += one.number
     for gap in undecided:
         counts[gap.schedule]["missed"] += gap.count
-    made_up = reads.made_up(since, now)
-    rows = [row for row in reads.wrong_fires(since, now, now=now, limit=MOST) if row.key in wanted]
-    gaps = [_gap(row, reads) for row in rows if not _is_made_up(row, made_up)]
+    gaps = [_gap(one, kind, reads) for one in sums if (kind := _kind(one))]
     ordered = sorted([*undecided, *gaps], key=lambda gap: -gap.due_at)
     return Today(since, now, ordered, [_line(one, counts[one.key], now) for one in _sorted(wanted.values())])
 
@@ -167,15 +164,19 @@ def _undecided(schedule: Schedule, state: ScheduleState | None, since: int, now:
     return Gap(schedule.key, "missed", latest, first, schedule.timing.count(after, until), UNDECIDED)
 
 
-def _gap(row: FireRow, reads: Reads) -> Gap:
-    if row.outcome == "missed":
-        kind, why = "missed", row.why
-    elif row.status in _BAD:
-        kind, why = str(row.status), _came_to(row, reads)
-    else:
-        kind = "overdue" if row.finished_at is None else "done_late"
-        why = f"should be done by {rfc3339(row.expected_by)}"
-    return Gap(row.key, kind, row.due_at, row.since, row.count, why, row.job_id, row.run_id)
+def _kind(one: FireSum) -> str:
+    """Return what kind of a gap due times are, "" if they are none."""
+    if one.outcome == "missed":
+        return "" if one.made_up else "missed"
+    return one.status if one.status in _BAD else one.late
+
+
+def _gap(one: FireSum, kind: str, reads: Reads) -> Gap:
+    if kind == "missed":
+        return Gap(one.key, kind, one.due_at, one.since, one.number, one.why)
+    newest = reads.fire_of(one.key, one.due_at)
+    why = f"should be done by {rfc3339(newest.expected_by)}" if kind == one.late else _came_to(newest, reads)
+    return Gap(one.key, kind, one.due_at, one.since, one.number, why, newest.job_id, newest.run_id)
 
 
 def _came_to(row: FireRow, reads: Reads) -> str:
@@ -188,10 +189,3 @@ def _came_to(row: FireRow, reads: Reads) -> str:
     except NotFound:  # its row was pruned
         return ""
     return f"{dead:,} of its jobs {'is' if dead == 1 else 'are'} dead" if dead else ""
-
-
-def _is_made_up(row: FireRow, made_up: Collection[tuple[str, int]]) -> bool:
-    if row.outcome != "missed":
-        return False
-    done = sum(1 for key, due_at in made_up if key == row.key and row.since <= due_at <= row.due_at)
-    return done >= row.count

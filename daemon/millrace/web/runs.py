@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
 from millrace.errors import NotFound, PayloadError, Problem, WrongStatus, did_you_mean
-from millrace.ledger.rows import RunFilter
+from millrace.ledger.run_rows import RunFilter
 from millrace.ledger.run_view import view_run
 from millrace.web.answers import json_answer
 from millrace.web.api import SMALL, envelope, since
@@ -21,7 +21,7 @@ from millrace.web.query import RunQuery  # noqa: TC001 - FastAPI reads the annot
 from millrace.web.submission import read_run
 
 if TYPE_CHECKING:
-    from millrace.ledger.rows import RunPage, RunRow, Started
+    from millrace.ledger.run_rows import RunPage, RunRow, Started
     from millrace.ledger.ticket import Ticket
     from millrace.web.house import House
 

@@ -29,7 +29,6 @@ FORMAT: Final = 1
 _CHUNK: Final = 1 << 20
 _LEVEL: Final = 1  # JSON shrinks to a quarter already; a better level takes five times as long
 _MOST_MANIFEST: Final = 64 << 20
-_BROKEN: Final = (tarfile.TarError, EOFError, zlib.error, OSError)
 
 
 def pack(target: Path, members: Mapping[str, Path], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -64,19 +63,6 @@ def _add(tar: tarfile.TarFile, name: str, content: IO[bytes], size: int) -> None
     info.size = size
     info.mode = 0o600
     tar.addfile(info, content)
-
-
-def read_manifest(archive: Path) -> dict[str, Any]:
-    """
-    Return the manifest of an archive, and look at nothing else.
-
-    Raises: BackupBroken if it is not a backup that this version reads.
-    """
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            return _manifest(archive, tar, tar.next())
-    except _BROKEN as error:
-        raise BackupBroken(f"{archive}: {_reason(error)}") from error
 
 
 def unpack(archive: Path, folder: Path | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
 
 import apsw
 import httpx
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 OLD: Final = Path(__file__).parents[1] / "ledger" / "version_1.sql"
 OLD_DONE: Final = "01a3185c-5000-728a-b959-85d983bd11dd"  # the job of the old ledger that has succeeded
+OLD_ID: Final = "01a3185c-5000-728a-b959-85d844ec6c92"  # processes are told by it: each site needs its own
 OLD_JOBS: Final = 5
 RECORDS: Final = 2
 LIMIT_S: Final = 30.0
@@ -43,7 +45,7 @@ class DiedError(Exception):
 def plant_old_ledger(site: Scratch) -> None:
     """Give a site a ledger as version 1 made it, with a job in each status, of a task and a queue that it has."""
     site.state.mkdir(exist_ok=True)
-    sql = OLD.read_text().replace("'add'", "'mark'").replace("'q'", "'io'")
+    sql = OLD.read_text().replace("'add'", "'mark'").replace("'q'", "'io'").replace(OLD_ID, str(uuid4()))
     with closing(apsw.Connection(str(site.ledger))) as connection:
         connection.execute(sql)
     (site.root / "effects.log").write_text(f"start {OLD_DONE} 1 1 0\nend {OLD_DONE} 1 1 1\n")

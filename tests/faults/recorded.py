@@ -1,6 +1,7 @@
 """
-What the recorder of power cuts traces: a daemon and the outsider who submits to it, from one process, so that all that
-both write stands in one order.
+What the recorder of power cuts traces: a daemon, the outsider who submits to it, and one who moves the log into the
+database all the time, so that there is much to be caught in the midst of; from one process, so that all that they write
+stands in one order.
 
     python recorded.py CONFIG STATE URL QUEUE COUNT ACKS SEED
 """
@@ -9,16 +10,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
+import apsw
 import httpx
 
+from millrace.clock import SYSTEM
 from millrace.ledger.reads import Reads
 from tests.process.scratch import until
 
 SUBMITTER = Path(__file__).with_name("submitter.py")
 LIMIT_S = 60
+PAUSE_S = 0.2
 
 
 def main(argv: list[str]) -> int:
@@ -27,10 +32,23 @@ def main(argv: list[str]) -> int:
     daemon = subprocess.Popen([sys.executable, "-m", "millrace.cli.main", "-c", config, "serve"])
     token = Path(state) / "admin.token"
     until(lambda: token.exists() and serves(url), "the daemon to serve", LIMIT_S)
+    ledger, over = Path(state) / "millrace.db", threading.Event()
+    mover = threading.Thread(target=move_log, args=(ledger, over))
+    mover.start()
     subprocess.run([sys.executable, str(SUBMITTER), config, url, str(token), queue, "1", count, acks, seed], check=True)
-    until(lambda: rests(Path(state) / "millrace.db"), "all jobs to be over", LIMIT_S)
+    until(lambda: rests(ledger), "all jobs to be over", LIMIT_S)
+    over.set()
+    mover.join()
     daemon.terminate()
     return daemon.wait(LIMIT_S)
+
+
+def move_log(ledger: Path, over: threading.Event) -> None:
+    """Do what the daemon does each 2,000 pages."""
+    with closing(apsw.Connection(str(ledger))) as connection:
+        connection.execute("SELECT count(*) FROM job").fetchall()  # before it has read, it does not know of the log
+        while not SYSTEM.wait(over, PAUSE_S):
+            connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
 
 def serves(url: str) -> bool:

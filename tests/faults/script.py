@@ -124,6 +124,8 @@ class Script:
         while (answer := self._send(path, {**body, "key": f"{path}-{n}"})).status_code in NOT_NOW:
             self.refused += 1
             assert "full" in answer.text, answer.text
+        if answer.json().get("type") == "urn:millrace:problem:ledger":
+            self._until(lambda: False, f"the daemon to end after {answer.text}")
         assert answer.status_code in {200, 202}, answer.text
         found = str(answer.json()["id"])
         assert self._acks.setdefault(f"{path}-{n}", found) == found, "the same key got another job"

@@ -18,7 +18,7 @@ from collections import Counter
 from contextlib import closing
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import apsw
 import pytest
@@ -146,7 +146,7 @@ def judge(ledger: Path, acknowledged: dict[str, int], begun: dict[str, int]) -> 
             balance = opened.reads.balance(count_rows=True)
             with closing(apsw.Connection(str(ledger))) as connection:
                 sound = connection.execute("PRAGMA integrity_check").fetchall()
-                rows = connection.execute("SELECT id, payload, payload_hash, attempt FROM job").fetchall()
+                rows: list[Any] = connection.execute("SELECT id, payload, payload_hash, attempt FROM job").fetchall()
     except (MillraceError, apsw.Error) as error:
         return Verdict(corrupt=f"{type(error).__name__}: {error}")
     if sound != [("ok",)] or balance.difference or balance.accepted != len(rows):

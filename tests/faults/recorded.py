@@ -23,7 +23,7 @@ from tests.process.scratch import until
 
 SUBMITTER = Path(__file__).with_name("submitter.py")
 LIMIT_S = 60
-PAUSE_S = 0.2
+PAUSE_S = 0.05
 
 
 def main(argv: list[str]) -> int:

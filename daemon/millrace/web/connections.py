@@ -26,7 +26,7 @@ class Bounded(H11Protocol):
     @property
     def idle(self) -> bool:
         """Whether no request of it is being answered."""
-        return self.cycle is None or self.cycle.response_complete
+        return self.cycle is None or self.cycle.response_complete  # type: ignore[redundant-expr] # None before the first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as Uvicorn has it
         """See asyncio; let the longest silent go if there are too many, this one if all others are busy."""

@@ -5,7 +5,9 @@ the jobs) with what the ledger says, by SQL of its own.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
+from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -108,9 +110,17 @@ class Referee:
         if failures is not None:
             blamed = [row for row in jobs.values() if row[3] != failures]
             assert not blamed, f"{len(blamed)} jobs have failures that are not theirs: {blamed[:3]}"
+        self._judge_payloads(acknowledged)
         self._judge_attempts(jobs)
         self._judge_effects(jobs)
         self._judge_books()
+
+    def _judge_payloads(self, acknowledged: dict[str, int]) -> None:
+        """Each payload is the one whose hash was kept, and what was acknowledged is what was sent (0: not known)."""
+        for job, payload, kept in self.rows("SELECT id, payload, payload_hash FROM job"):
+            assert blake2b(payload.encode(), digest_size=16).hexdigest() == kept, f"the payload of {job} has changed"
+            number = acknowledged.get(job, 0)
+            assert number in (0, json.loads(payload).get("n")), f"{job} was accepted as {number}, and is {payload}"
 
     def _judge_attempts(self, jobs: dict[str, Any]) -> None:
         """The history has each attempt once, numbered without a gap, and one success at most, the last."""

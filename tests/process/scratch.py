@@ -140,12 +140,14 @@ class Scratch:
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
 
-    def launch(self, environ: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL) -> Served:
-        """Start a daemon and do not wait for it."""
+    def launch(
+        self, environ: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL, before: Sequence[str] = ()
+    ) -> Served:
+        """Start a daemon and do not wait for it; `before` are words before its command, which must exec it."""
         log = self.root / f"daemon-{len(self.daemons)}.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
-                self.argv("serve"),
+                [*before, *self.argv("serve")],
                 cwd=self.root,
                 env={**os.environ, **(environ or {})},
                 stdin=stdin,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -120,3 +121,24 @@ def test_an_address_of_another_machine_is_named(slow: Slow, host: str) -> None:
 def test_stopping_what_never_started_is_no_error(slow: Slow) -> None:
     """A daemon that fails half way up stops everything it has."""
     assert WebServer(slow, "127.0.0.1", 0).stop(1) is True
+
+
+def test_silent_connections_make_room_for_who_asks(slow: Slow) -> None:
+    """Nobody must be able to keep all others out by saying nothing; whose request is being answered stays."""
+    server = WebServer(slow, "127.0.0.1", 0, most=10)
+    server.start()
+    answers: list[str] = []
+    early = asking(server, answers)
+    assert slow.asked.wait(20)
+    with ExitStack() as stack:
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 20)) for _ in range(40)]
+        assert silent[0].recv(1) == b"", "the one that was silent longest was kept"
+        late = asking(server, answers)
+        slow.go()
+        for thread in (early, late):
+            thread.join(20)
+        silent[-1].setblocking(False)  # noqa: FBT003 - the name of the standard library
+        with pytest.raises(BlockingIOError):
+            silent[-1].recv(1)
+    assert answers == ["ok", "ok"]
+    assert server.stop() is True

@@ -10,6 +10,7 @@ from millrace import __version__
 from millrace.clock import format_duration
 from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping, StateDumped
 from millrace.process.care import Care
+from millrace.process.descriptors import allow_files
 from millrace.process.engine import Engine
 from millrace.process.face import Face
 from millrace.process.ground import check_ground
@@ -54,10 +55,11 @@ class Daemon:
         """
         began = self._clock.monotonic()
         self._signals.listen()
+        connections = allow_files(sum(queue.max_workers for queue in self._settings.queues.values()))
         check_ground(self._site.places.ledger)
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
-        face = Face(self._site, engine, clock=self._clock, bus=self._bus)
+        face = Face(self._site, engine, clock=self._clock, bus=self._bus, connections=connections)
         care = Care(self._site, engine, clock=self._clock, emit=self._bus.emit)
         try:
             face.start()

@@ -14,7 +14,7 @@ from millrace.observe.health import Health
 from millrace.observe.metrics import Metrics
 from millrace.web.app import create_app
 from millrace.web.house import House
-from millrace.web.server import WebServer
+from millrace.web.server import MOST, WebServer
 from millrace.web.tokens import first_token
 
 if TYPE_CHECKING:
@@ -29,9 +29,14 @@ STOP_S: Final = 3.0
 
 
 class Face:
-    """The observers of one engine."""
+    """
+    The observers of one engine.
 
-    def __init__(self, site: Site, engine: Engine, *, clock: Clock, bus: Bus) -> None:
+    Args:
+        connections: Of clients, at once.
+    """
+
+    def __init__(self, site: Site, engine: Engine, *, clock: Clock, bus: Bus, connections: int = MOST) -> None:
         self._site = site
         self._clock = clock
         self._bus = bus
@@ -73,7 +78,7 @@ class Face:
         )
         first_token(engine.ledger.reads, engine.moves, site.places.state, clock=clock, emit=bus.emit)
         host, port = site.places.listen
-        self._server = WebServer(create_app(house), host, port)
+        self._server = WebServer(create_app(house), host, port, most=connections)
         self._proof = threading.Thread(target=self._prove, name="millrace-proof", daemon=True)
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from millrace.errors import MillraceError, SettingsError
+from millrace.web.connections import Bounded
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 THREADS: Final = 4  # for looks at the ledger and checks of payloads; each keeps a connection
 START_S: Final = 20.0
 _BACKLOG: Final = 1024
-_MAX_CONNECTIONS: Final = 500
+# asyncio accepts so many in a row before it looks at any, and complains as often if it has no descriptor for one.
+_AT_ONCE: Final = 32
+MOST: Final = 500
 _MAX_HEAD: Final = 32_768
 _KEEP_ALIVE_S: Final = 75
 _REFUSED: Final = {
@@ -35,14 +38,15 @@ class WebServer:
 
     Args:
         host, port: Where to listen; port 0 takes a free one.
+        most: Connections at once, silent ones too.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, *, most: int = MOST) -> None:
         self._where = (host, port)
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=Bounded,
             ws="none",
             lifespan="off",
             interface="asgi3",
@@ -51,8 +55,8 @@ class WebServer:
             proxy_headers=False,  # nobody's word about the address of the caller is used for anything
             server_header=False,
             headers=[("x-content-type-options", "nosniff"), ("cache-control", "no-store")],
-            limit_concurrency=_MAX_CONNECTIONS,
-            backlog=_BACKLOG,
+            limit_concurrency=most,
+            backlog=_AT_ONCE,
             timeout_keep_alive=_KEEP_ALIVE_S,
             h11_max_incomplete_event_size=_MAX_HEAD,
         )
@@ -120,6 +124,8 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """See Uvicorn."""
         await super().startup(sockets)
+        for each in sockets or ():
+            each.listen(_BACKLOG)  # asyncio has made it as short as what it accepts at once
         self.ready.set()
 
 

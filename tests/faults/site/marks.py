@@ -95,6 +95,15 @@ def bulk(n: int, fill: str) -> str:
     return fill[:1000]
 
 
+@task(timeout="60s", backoff="1ms..20ms", retries=10)
+def stumble(n: int) -> int:
+    """Fail the first attempt, work on the others."""
+    with alone(n):
+        if context().attempt == 1:
+            raise RuntimeError("stumbled")
+    return n
+
+
 @task(timeout="60s", backoff="1ms..20ms", retries=20)
 def fragile(n: int, crash: str, times: int, name: str) -> int:
     """Wait for a file, take its process down on the first `times` attempts, then work until another file is there."""

@@ -7,10 +7,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
+from millrace.ledger.blobs import folder_of
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.snapshot import Examined, examine, fold
-from millrace.process.backup.archive import CONFIG, JOBS, LEDGER, unpack
+from millrace.ledger.snapshot import Examined, examine, fold, lost_files
+from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
 from millrace.process.backup.scratch import scratch, sync_folder
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
             found, problems = _looked_at(folder / LEDGER, clock)
             if found.flaws:
                 raise BackupBroken(f"{archive}: {'; '.join(problems)}")
+            _add_files(folder / FILES, folder_of(places.ledger))
             before = _swap(folder / LEDGER, places.ledger, clock.now_ms())
             return Restored(found, before, *_site_files(folder, places))
     except OSError as error:
@@ -111,6 +113,9 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
 def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
     found = examine(copy)
     problems = list(found.flaws)
+    if not found.flaws:
+        lost = lost_files(copy)
+        problems += [f"{len(lost)} large values are lost: {lost[0]}"] if lost else []
     if found.difference:
         problems.append(f"{found.difference} of its {found.accepted} accepted jobs are not accounted for")
     if not found.flaws:
@@ -132,11 +137,38 @@ def _swap(new: Path, ledger: Path, now_ms: int) -> Path | None:
             _set_aside(ledger, before)
         else:
             os.link(ledger, before)
+        _keep_files(ledger, before)
     _drop_logs(ledger)
     new.chmod(0o600)
     new.replace(ledger)
     sync_folder(ledger.parent)
     return before
+
+
+def _add_files(new: Path, folder: Path) -> None:
+    """
+    Put the files of large values where the ledger that is to come looks for them, before it comes.
+
+    No name is ever used for two values: those of the ledger before stay beside them.
+    """
+    if not new.is_dir():
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for path in new.iterdir():
+        path.chmod(0o600)
+        path.replace(folder / path.name)
+    sync_folder(folder)
+    sync_folder(folder.parent)
+
+
+def _keep_files(ledger: Path, before: Path) -> None:
+    """Give the ledger before the files of its large values too: they are strays to the one that takes its place."""
+    files, place = folder_of(ledger), folder_of(before)
+    if files.is_dir():
+        place.mkdir(mode=0o700)
+        for path in files.iterdir():
+            os.link(path, place / path.name)
+        sync_folder(place)
 
 
 def _set_aside(ledger: Path, before: Path) -> None:

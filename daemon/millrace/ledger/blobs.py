@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import re
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LARGE: Final = 256 * 2**10  # characters
 SUFFIX: Final = "-blobs"
 MARK: Final = "@"  # no JSON text begins with it
+_FORM: Final = re.compile(r"@([0-9a-f-]{36}):([0-9a-f]{32}):([0-9]{1,15})")
 _PART: Final = ".part"
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -46,11 +48,11 @@ class Reference(NamedTuple):
 
 
 def reference(text: str | None) -> Reference | None:
-    """Return the reference that a column holds; None if it holds the value itself, or nothing."""
+    """Return the reference that a column holds; None if it holds the value itself, nothing, or something damaged."""
     if text is None or not text.startswith(MARK):
         return None
-    name, digest, size = text[1:].split(":")
-    return Reference(name, digest, int(size))
+    found = _FORM.fullmatch(text)
+    return Reference(found[1], found[2], int(found[3])) if found else None
 
 
 def is_reference(text: str) -> bool:
@@ -108,9 +110,11 @@ class Blobs:
 
         Raises: LedgerDamaged if its file is missing, or not what was written.
         """
+        if not is_reference(text):
+            return text
         found = reference(text)
         if found is None:
-            return text
+            raise LedgerDamaged("what refers to the file of a large value is damaged itself")
         place = self.folder / found.name
         try:
             data = place.read_bytes()

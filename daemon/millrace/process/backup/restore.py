@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
-from millrace.ledger.blobs import folder_of
+from millrace.ledger.blobs import Blobs
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.snapshot import Examined, examine, fold, lost_files
@@ -103,7 +103,8 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
             found, problems = _looked_at(folder / LEDGER, clock)
             if found.flaws:
                 raise BackupBroken(f"{archive}: {'; '.join(problems)}")
-            _add_files(folder / FILES, folder_of(places.ledger))
+            if (folder / FILES).is_dir():  # before the ledger that refers to them
+                Blobs(places.ledger).adopt(folder / FILES)
             before = _swap(folder / LEDGER, places.ledger, clock.now_ms())
             return Restored(found, before, *_site_files(folder, places))
     except OSError as error:
@@ -137,38 +138,12 @@ def _swap(new: Path, ledger: Path, now_ms: int) -> Path | None:
             _set_aside(ledger, before)
         else:
             os.link(ledger, before)
-        _keep_files(ledger, before)
+        Blobs(ledger).share(before)  # to the ledger that takes its place they are strays
     _drop_logs(ledger)
     new.chmod(0o600)
     new.replace(ledger)
     sync_folder(ledger.parent)
     return before
-
-
-def _add_files(new: Path, folder: Path) -> None:
-    """
-    Put the files of large values where the ledger that is to come looks for them, before it comes.
-
-    No name is ever used for two values: those of the ledger before stay beside them.
-    """
-    if not new.is_dir():
-        return
-    folder.mkdir(mode=0o700, exist_ok=True)
-    for path in new.iterdir():
-        path.chmod(0o600)
-        path.replace(folder / path.name)
-    sync_folder(folder)
-    sync_folder(folder.parent)
-
-
-def _keep_files(ledger: Path, before: Path) -> None:
-    """Give the ledger before the files of its large values too: they are strays to the one that takes its place."""
-    files, place = folder_of(ledger), folder_of(before)
-    if files.is_dir():
-        place.mkdir(mode=0o700)
-        for path in files.iterdir():
-            os.link(path, place / path.name)
-        sync_folder(place)
 
 
 def _set_aside(ledger: Path, before: Path) -> None:

@@ -7,12 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
-from millrace.ledger.blobs import Blobs
+from millrace.ledger.blobs import Blobs, sync_folder
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.snapshot import Examined, examine, fold, lost_files
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
-from millrace.process.backup.scratch import scratch, sync_folder
+from millrace.process.backup.scratch import scratch
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from typing import Final
 
 from figure import Figure, Steal, table
 
-SCRIPTS: Final = ("drain", "enqueue", "latency", "parallel", "backlog", "idle", "schedules", "pipeline")
+SCRIPTS: Final = ("drain", "enqueue", "latency", "parallel", "backlog", "blobs", "idle", "schedules", "pipeline")
 LIMIT_S: Final = 240.0
 LONG: Final = {"pipeline": 1500.0}  # hundreds of thousands of records, twice
 

@@ -22,6 +22,7 @@ what is wrong, where, and what to do.
     ├── LedgerError          exit 1   HTTP 500 the database did not do what was asked
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
+    │   ├── LedgerDamaged    exit 1   HTTP 500 the file of a large value is missing, or not what was written
     │   └── LedgerForeign    exit 78           not a ledger, or one of another version
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
@@ -235,6 +236,12 @@ class LedgerFull(LedgerError):
     exit_code = 75
     http_status = 507
     type = "disk-full"
+
+
+class LedgerDamaged(LedgerError):
+    """The file of a large value is missing, or not what was written; the message names it."""
+
+    type = "ledger-damaged"
 
 
 class LedgerForeign(LedgerError):

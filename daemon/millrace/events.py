@@ -515,7 +515,8 @@ class EffectInDoubt(Event):
 class Pruned(Event):
     """
     What was old was removed, see `[retention]`. `jobs` counts those of the runs too; `early` is how many of them went
-    before their time, because the ledger was larger than `max_size`.
+    before their time, because the ledger was larger than `max_size`. `stray_files` were written for large values that
+    never came to be accepted: their process was killed before.
     """
 
     EVENT: ClassVar[str] = "ledger.pruned"
@@ -524,6 +525,20 @@ class Pruned(Event):
     audit_rows: int
     early: int
     took_s: float
+    stray_files: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FilesMissing(Event):
+    """
+    Files of large values are gone, or cut short, which the ledger has: somebody or something has removed them. What
+    needs one of them will die as damaged. `details` names the first of them, and whose they are.
+    """
+
+    EVENT: ClassVar[str] = "ledger.files_missing"
+    LEVEL: ClassVar[str] = "error"
+    count: int
+    details: str
 
 
 @dataclass(frozen=True, slots=True)

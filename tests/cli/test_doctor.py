@@ -9,9 +9,10 @@ import apsw
 
 from millrace.cli.main import cli
 from millrace.cli.session import Session
+from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.checkup import flaws, sqlite_version
 from millrace.ledger.reads import Reads
-from millrace.ledger.rows import DaemonRow
+from millrace.ledger.rows import DaemonRow, NewJob
 from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     Call = Callable[..., Done]
 
 CHECKS = [
-    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "orphans", "clock", "token", "listen",
-    "daemon",
+    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "orphans", "files", "clock", "token",
+    "listen", "daemon",
 ]  # fmt: skip
 
 
@@ -198,3 +199,19 @@ def test_what_only_the_daemon_sees_is_told_from_its_note(call: Call, past: Past)
     past.moves.note("orphans", json.dumps({"count": 1, "ids": ids})).wait()
 
     assert f"no_workers: 1 job or run: {job_id}" in examined(call)["orphans"]["text"]
+
+
+def test_large_values_that_are_lost_are_named_and_strays_counted(call: Call, past: Past) -> None:
+    """Somebody has cleaned up in the state folder; better to hear it before the job runs."""
+    ids = [past.ledger.moves.accept([NewJob("add", "q", '"' + "x" * LARGE + '"')]).wait()[0].id for _ in range(2)]
+    assert examined(call)["files"]["text"].startswith("large values in files: 1")
+    folder = folder_of(past.ledger.path)
+    stray = folder / "01a2014c-7523-70c8-ae41-7a06017a94e7"
+    stray.write_text("{}")
+    os.utime(stray, (0, 0))
+    assert examined(call)["files"]["text"].startswith("1 file that no value has")
+    next(path for path in folder.iterdir() if path != stray).unlink()
+    found = [check for check in call("doctor", "--json").json["checks"] if check["name"] == "files"]
+    assert [check["level"] for check in found] == ["fail", "ok"]
+    assert found[0]["text"].startswith("1 large value lost: ")
+    assert any(job_id in found[0]["text"] for job_id in ids)

@@ -15,6 +15,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.errors import LedgerFull
+from millrace.ledger import blob_rows
+from millrace.ledger.blobs import LARGE, folder_of
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
 from tests.faults.referee import Referee
 from tests.process.scratch import until
 
@@ -89,3 +94,21 @@ def test_a_full_disk_refuses_new_work_and_loses_none(cramped: Scratch, tmp_path:
     assert len(starts) == len(accepted), "finished work was done again"
     assert daemon.stop() == 0
     referee.judge_leavings()
+
+
+def test_a_large_value_that_does_not_fit_is_refused_and_leaves_nothing(cramped: Scratch) -> None:
+    """The same verdict as for a row, no half file that takes the room of others, and no restart once there is room."""
+    text = json.dumps({"fill": "x" * (LARGE + 1)})
+    with Ledger(cramped.ledger, synchronous="normal") as ledger:
+        tickets = [ledger.moves.accept([NewJob("add", "q", text)]) for _ in range(10)]
+        accepted = [ticket.wait(30)[0].id for ticket in tickets[:2]]
+        with pytest.raises(LedgerFull, match="disk is full"):
+            tickets[-1].wait(30)
+        accepted += [ticket.wait(30)[0].id for ticket in tickets[2:] if ticket.done and ticket.error is None]
+        names = {path.name for path in folder_of(cramped.ledger).iterdir()}
+        assert names == {one.name for one in blob_rows.of_ledger(ledger.reads)}
+        assert len(names) == len(accepted)
+        (cramped.state / "ballast").unlink()
+        accepted.append(ledger.moves.accept([NewJob("add", "q", text)]).wait(30)[0].id)
+        assert {ledger.reads.job(job_id).payload for job_id in accepted} == {text}
+        assert ledger.reads.balance(count_rows=True).difference == 0

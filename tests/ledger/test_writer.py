@@ -548,7 +548,7 @@ def test_a_full_disk_refuses_what_does_not_fit_and_recovers(book: Book) -> None:
     limit = book.ledger.writer.submit(lambda tx: tx.connection.pragma("max_page_count", 1)).wait(LIMIT_S)
     standing = hold(book.ledger)
     small = book.ledger.moves.accept([NewJob("small", "q")])
-    huge = book.ledger.moves.accept([NewJob("huge", "q", '"' + "x" * 500_000 + '"')])
+    huge = book.ledger.moves.accept([NewJob("huge", "q", '"' + "x" * 250_000 + '"')])
     standing.go()
     with pytest.raises(LedgerFull, match="disk is full"):
         huge.wait(LIMIT_S)

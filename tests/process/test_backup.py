@@ -19,8 +19,11 @@ from millrace.config.find import Places, places
 from millrace.config.storage import BackupSettings
 from millrace.errors import BackupBroken, LedgerError
 from millrace.events import BackupDone, BackupFailed, RestoreTested, RestoreTestFailed
+from millrace.ledger import blob_rows
+from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.rows import NewJob
+from millrace.ledger.rows import JobFilter, NewJob
+from millrace.ledger.states import Status
 from millrace.process.backup.archive import MANIFEST, unpack
 from millrace.process.backup.make import kept, make, name_for, prune
 from millrace.process.backup.restore import rehearse, restore
@@ -52,6 +55,17 @@ def spot(tmp_path: Path) -> Places:
         ledger.moves.audit("cli:ann", "job.look", "x").wait(LIMIT_S)
     (found.state / "admin.token").write_text("mr_secret")
     return found
+
+
+LARGE_TEXT = '{"fill":"' + "x" * (LARGE + 1) + '"}'
+
+
+@pytest.fixture
+def bulky(spot: Places) -> Places:
+    """The same site with two large payloads."""
+    with Ledger(spot.ledger) as ledger:
+        ledger.moves.accept([NewJob("add", "q", LARGE_TEXT) for _ in range(2)]).wait(LIMIT_S)
+    return spot
 
 
 def elsewhere(tmp_path: Path) -> Places:
@@ -310,12 +324,21 @@ restoring.restore(Path(sys.argv[2]), places(Path(sys.argv[1]), dict()), clock=SY
 
 @pytest.mark.parametrize(
     ("owner", "place", "accepted"),
-    [("", "fold", 6), (".os", "link", 6), ("", "_drop_logs", 6), ("", "sync_folder", 5), ("", "_site_files", 5)],
+    [
+        ("", "Blobs", 6),
+        (".Blobs", "share", 6),
+        ("", "fold", 6),
+        (".os", "link", 6),
+        ("", "_drop_logs", 6),
+        ("", "sync_folder", 5),
+        ("", "_site_files", 5),
+    ],
 )
 def test_a_kill_in_the_middle_of_a_restore_leaves_the_old_ledger_or_the_new_one(
-    spot: Places, tmp_path: Path, owner: str, place: str, accepted: int
+    bulky: Places, tmp_path: Path, owner: str, place: str, accepted: int
 ) -> None:
-    """There is a ledger under its name at each moment, and it is whole."""
+    """There is a ledger under its name at each moment, and it is whole, with the files of its large values."""
+    spot = bulky
     archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
     with Ledger(spot.ledger) as ledger:
         ledger.moves.accept([NewJob("late", "q")]).wait(LIMIT_S)
@@ -323,8 +346,9 @@ def test_a_kill_in_the_middle_of_a_restore_leaves_the_old_ledger_or_the_new_one(
     assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
     with Ledger(spot.ledger) as ledger:
         balance = ledger.reads.balance(count_rows=True)
-        assert (balance.accepted, balance.difference) == (accepted, 0)
-    assert restore(archive, spot, clock=SYSTEM).found.accepted == 5
+        assert (balance.accepted, balance.difference) == (accepted + 2, 0)
+        assert blob_rows.damaged(ledger.reads) == []
+    assert restore(archive, spot, clock=SYSTEM).found.accepted == 7
     assert not list(spot.state.glob(".millrace-*"))
 
 
@@ -369,3 +393,65 @@ def test_a_stopped_copy_is_no_backup(spot: Places, tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="stopped"):
         make(spot, tmp_path / "one.tar.gz", clock=SYSTEM, stop=lambda: True)
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_the_files_of_large_values_are_in_a_backup_and_come_back(bulky: Places, tmp_path: Path) -> None:
+    """A ledger without them would be full of jobs that nobody can run."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    assert len([name for name in unpack(archive, None)["files"] if name.startswith("ledger.db-blobs/")]) == 2
+    seen = rehearse(archive, tmp_path, clock=SYSTEM)
+    assert (seen.problems, seen.files) == ((), 4)
+    new = elsewhere(tmp_path)
+    restore(archive, new, clock=SYSTEM)
+    with Ledger(new.ledger) as ledger:
+        assert [job.payload for job in ledger.reads.jobs(JobFilter()).jobs[:2]] == [LARGE_TEXT] * 2
+        assert blob_rows.strays(ledger.reads, 1 << 62) == []
+    assert {path.stat().st_mode & 0o777 for path in folder_of(new.ledger).iterdir()} == {0o600}
+
+
+def test_a_backup_without_one_of_them_is_made_and_says_so(bulky: Places, tmp_path: Path) -> None:
+    """It is the best there is, and the rehearsal names what is lost."""
+    lost = next(folder_of(bulky.ledger).iterdir())
+    lost.unlink()
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    assert f"ledger.db-blobs/{lost.name}" in unpack(archive, None)["left_out"]
+    problems = rehearse(archive, tmp_path, clock=SYSTEM).problems
+    assert len(problems) == 1
+    assert problems[0].startswith("1 large values are lost")
+    assert lost.name in problems[0]
+
+
+def test_the_ledger_before_a_restore_keeps_its_files(bulky: Places, tmp_path: Path) -> None:
+    """It is kept so that somebody can go back to it; the new ledger's search for strays must not empty it."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    with Ledger(bulky.ledger) as ledger:
+        later = ledger.moves.accept([NewJob("add", "q", LARGE_TEXT)]).wait(LIMIT_S)[0].id
+    before = restore(archive, bulky, clock=SYSTEM).before
+    assert before is not None
+    with Ledger(bulky.ledger) as ledger:
+        strays = blob_rows.strays(ledger.reads, 1 << 62)
+        assert ledger.moves.remove_strays(strays).wait(LIMIT_S) == 1
+        assert blob_rows.damaged(ledger.reads) == []
+    with Ledger(before) as ledger:
+        assert ledger.reads.job(later).payload == LARGE_TEXT
+        assert blob_rows.damaged(ledger.reads) == []
+
+
+def test_what_is_pruned_while_a_backup_is_made_is_in_it(bulky: Places, tmp_path: Path) -> None:
+    """Its row is in the copy; the file goes only once it has been packed."""
+    with Ledger(bulky.ledger) as ledger:
+        ledger.moves.daemon = "d1"
+        held = [one for one in ledger.moves.claim("q", 10).wait(LIMIT_S) if one.payload.startswith("@")]
+        for one in held:
+            ledger.moves.succeed(one, None, duration_s=0.0).wait(LIMIT_S)
+        pruned = 0
+
+        def prune_now() -> bool:
+            nonlocal pruned
+            ids = [one.job_id for one in held]
+            pruned += ledger.moves.prune_jobs(ids, Status.SUCCEEDED, 1 << 62).wait(LIMIT_S)
+            return False
+
+        archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM, stop=prune_now).file
+        assert pruned == 2
+        assert rehearse(archive, tmp_path, clock=SYSTEM).problems == ()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 from millrace.clock import MS, SYSTEM, SystemClock
+from millrace.ledger.blobs import reference
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from tests.process.scratch import LIMIT_S, until
@@ -60,4 +62,18 @@ def test_a_daemon_removes_what_is_old_and_works_on(make_site: MakeSite) -> None:
     until(lambda: site.reads.balance(count_rows=True).pruned == 250, "the count of the pruned")
     conservation = site.ask("GET", "/health").json()["checks"]["conservation"]
     assert (conservation["status"], conservation["pruned"], conservation["accepted"]) == ("pass", 250, 251)
+    assert daemon.stop() == 0
+
+
+def test_what_a_kill_left_beside_the_ledger_goes_after_an_hour(make_site: MakeSite) -> None:
+    """Not before: its transaction may be on its way, behind somebody's lock."""
+    site = make_site()
+    with Ledger(site.ledger, synchronous="normal") as ledger:
+        old, young = (ledger.blobs.put('{"n":1}') for _ in range(2))
+        folder = ledger.blobs.folder
+    names = [found.name for text in (old, young) if (found := reference(text)) is not None]
+    os.utime(folder / names[0], (SYSTEM.now_ms() / MS - 7200,) * 2)
+    daemon = site.serve()
+    assert daemon.await_event("ledger.pruned")["stray_files"] == 1
+    assert [path.name for path in folder.iterdir()] == [names[1]]
     assert daemon.stop() == 0

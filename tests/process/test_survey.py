@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from millrace.events import DiskFullSoon, Event
+from millrace.events import DiskFullSoon, Event, FilesMissing
+from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.notes import STORAGE
 from millrace.ledger.rows import NewJob
@@ -103,3 +104,21 @@ def test_the_daemon_surveys_its_ledger_and_tells_in_health(make_site: MakeSite) 
     assert check["tables"]["job"] > 0
     assert (check["days_until_full"], "history" in check) == (None, False)
     assert daemon.stop() == 0
+
+
+def test_files_of_large_values_that_are_gone_are_told_once(ledger: Ledger) -> None:
+    """Before a job needs one; and again only when there are more."""
+    clock, events = OwnClock(), list[Event]()
+    room = Room(ledger.path, 0, clock=clock)
+    survey = Survey(ledger.path, room, moves=ledger.moves, reads=ledger.reads, clock=clock, emit=events.append)
+    owner = ledger.moves.accept([NewJob("add", "q", '"' + "x" * LARGE + '"')]).wait(LIMIT_S)[0].id
+    (path,) = folder_of(ledger.path).iterdir()
+    survey.turn()
+    note = json.loads(ledger.reads.note(STORAGE) or "{}")
+    assert (events, note["missing_files"], note["tables"]["files"]) == ([], 0, LARGE + 2)
+    path.unlink()
+    for _ in range(3):
+        clock.advance(EVERY_MS / 1000)
+        survey.turn()
+    assert events == [FilesMissing(1, f"{path} of {owner}")]
+    assert json.loads(ledger.reads.note(STORAGE) or "{}")["missing_files"] == 1

@@ -9,6 +9,7 @@ import pytest
 
 from millrace.clock import SYSTEM
 from millrace.events import AttemptEnded, AttemptStarted, ResultDropped
+from millrace.ledger.blobs import folder_of
 from tests.runner.rig import Rig, until
 
 if TYPE_CHECKING:
@@ -205,3 +206,38 @@ def test_what_begins_after_the_shutdown_is_handed_back(rig: Rig) -> None:
     job = rig.run("add", a=1)
 
     assert (job.status, job.failures) == ("queued", 0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_large_payloads_and_results_reach_the_function_and_come_back(rig: Rig, kind: Kind) -> None:
+    """They lie in files; whoever runs the job notices nothing."""
+    job = rig.run("echo", kind=kind, text="x" * 3_000_000)
+
+    assert (job.status, job.result) == ("succeeded", '"' + "x" * 3_000_000 + '"')
+    assert len(list(folder_of(rig.ledger.path).iterdir())) == 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_job_whose_large_payload_is_lost_is_dead_and_never_runs(rig: Rig, kind: Kind) -> None:
+    """Whatever it would be run with instead, nobody has asked for."""
+    job_id = rig.accept("echo", text="x" * 1_000_000)
+    (path,) = folder_of(rig.ledger.path).iterdir()
+    path.write_text('{"text":"something else"}')
+    rig.work(rig.claim(), kind)
+
+    job = rig.row(job_id)
+    assert job.status == "dead"
+    assert job.error is not None
+    assert (job.error.type, str(path) in job.error.message) == ("Damaged", True)
+    assert rig.attempts(job_id)[0].facts["cause"] == "damaged"
+
+
+def test_a_result_of_50_mb_makes_its_job_dead_with_the_bound(rig: Rig) -> None:
+    """It is bounded by what a child's message and the daemon's memory hold, not by the ledger."""
+    job = rig.run("huge", size=50 * 2**20)
+
+    assert job.status == "dead"
+    assert job.error is not None
+    assert job.error.type == "ResultTooLarge"
+    assert "keep it in a file and return its path" in job.error.message
+    assert not folder_of(rig.ledger.path).exists()

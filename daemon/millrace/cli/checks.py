@@ -148,6 +148,7 @@ def check_sqlite_version() -> Iterator[Check]:
 
 def check_ledger(session: Session) -> Iterator[Check]:
     """Whether the ledger is sound, accounts for every job, and agrees with the clock."""
+    from millrace.cli.file_checks import check_files
     from millrace.cli.orphan_checks import check_orphans
 
     try:
@@ -155,6 +156,7 @@ def check_ledger(session: Session) -> Iterator[Check]:
             yield from _sound(reads)
             yield from _balanced(reads)
             yield from check_orphans(reads)
+            yield from check_files(session, reads)
             yield from _timely(session, reads)
     except NotFound:
         yield Check("ledger", "ok", f"{session.places.ledger} is made by the first start")

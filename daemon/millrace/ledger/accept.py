@@ -8,6 +8,8 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import KeyConflict
+from millrace.ledger.blob_rows import keep
+from millrace.ledger.blobs import MARK, reference
 from millrace.ledger.history import record
 from millrace.ledger.ids import new_ids
 from millrace.ledger.states import Status
@@ -52,7 +54,9 @@ class Accepted(NamedTuple):
 
 
 def checksum(text: str) -> str:
-    """Return the checksum that payloads and results carry, 32 hex digits."""
+    """Return the checksum that payloads and results carry, 32 hex digits; that of a large one is in its reference."""
+    if text.startswith(MARK) and (large := reference(text)) is not None:
+        return large.digest
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -69,10 +73,13 @@ def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:
         known = _known(tx, job, digest) if job.key is not None else None
         if known is not None:
             accepted.append(Accepted(known, existed=True))
+            if (again := reference(job.payload)) is not None:
+                tx.changes.gone.append(again.name)
             continue
         row = _row(job, job.id or new_id, digest, tx.now_ms)
         accepted.append(Accepted(row[0], existed=False))
         counts[job.queue, job.client, job.task, row[4]] += 1
+        keep(tx, job.payload, row[0], job.client)
         if job.key is None:
             rows.append(row)
         else:  # at once: the next job of this very call may carry the same key

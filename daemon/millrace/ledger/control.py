@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import NotFound, WrongStatus
 from millrace.ledger import editions, flow
 from millrace.ledger.accept import checksum
+from millrace.ledger.blob_rows import keep
 from millrace.ledger.history import record
 from millrace.ledger.states import FINAL, MOVES, Status
 
@@ -71,6 +72,7 @@ def move(
         )  # fmt: skip
         if rows:
             queue, client, task, run_id, stage, number = rows[0]
+            keep(tx, result, job_id, client)
             tx.moved((queue, client, task), source, to)
             tx.runs.moved(run_id, stage, source, to)
             until = {"until": due_at} if to is Status.WAITING and due_at is not None else {}

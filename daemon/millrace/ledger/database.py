@@ -11,7 +11,7 @@ import apsw
 from millrace.errors import LedgerBusy, LedgerError, LedgerForeign, LedgerFull, NotFound
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
-VERSION: Final = 2  # of the schema; what leads to it stands in `migrations`
+VERSION: Final = 3  # of the schema; what leads to it stands in `migrations`
 # Older versions have a rare race that corrupts a WAL database when a checkpoint meets a write (fixed in 3.51.3).
 OLDEST_SQLITE: Final = (3, 51, 3)
 BUSY_MS: Final = 5_000

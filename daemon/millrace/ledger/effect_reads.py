@@ -28,12 +28,15 @@ class EffectReads:
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         raise NotImplementedError
 
+    def _shown(self, text: str) -> str:
+        raise NotImplementedError
+
     def effect(self, client: str, key: str) -> EffectRow:
         """Return an effect. Raises NotFound."""
         found = self._rows(f"{_EFFECT} WHERE client = ? AND key = ?", (client, key))
         if not found:
             raise NotFound(f'client {client} has no effect "{key}"')
-        return _row(found[0])
+        return self._effect(found[0])
 
     def effects(self, *, client: str | None = None, doubt: bool = False, limit: int = 50) -> list[EffectRow]:
         """
@@ -48,13 +51,14 @@ class EffectReads:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         index = " INDEXED BY effect_open" if doubt else ""
         values = (*([client] if client is not None else []), limit)
-        return [_row(row) for row in self._rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)]
+        return [
+            self._effect(row) for row in self._rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)
+        ]
 
     def effects_of(self, job_id: str, limit: int = 100) -> list[EffectRow]:
         """Return the effects that a job has begun, or has taken over, oldest first. Served by effect_job."""
-        return [
-            _row(row) for row in self._rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
-        ]
+        rows = self._rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
+        return [self._effect(row) for row in rows]
 
     def effect_counts(self) -> EffectCounts:
         """Return how many effects are in doubt. Served by effect_open."""
@@ -66,7 +70,7 @@ class EffectReads:
         sql = f"SELECT 1 FROM effect WHERE told_at IS NULL AND {_OPEN} AND {NOBODY} LIMIT 1"  # noqa: S608
         return bool(self._rows(sql))
 
-
-def _row(row: tuple[Any, ...]) -> EffectRow:
-    client, key, status, call, result, error, *rest = row
-    return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)
+    def _effect(self, row: tuple[Any, ...]) -> EffectRow:
+        client, key, status, call, result, error, *rest = row
+        result = None if result is None else self._shown(result)
+        return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)

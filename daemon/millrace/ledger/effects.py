@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim, NotFound, WrongStatus
 from millrace.ledger import control
+from millrace.ledger.blob_rows import drop, keep, of_effect
 from millrace.ledger.effect_reads import NOBODY
 from millrace.ledger.history import dump
 
@@ -137,6 +138,7 @@ def end(tx: Transaction, held: Claim, ended: EffectEnd) -> None:
     values = (ended.status, ended.result, error, tx.now_ms, held.client, ended.key, held.job_id, held.attempt)
     if tx.run(_END, values) != 1:
         raise LostClaim(f'effect "{ended.key}" is not that of attempt {held.attempt} of job {held.job_id} any more')
+    keep(tx, ended.result, of_effect(held.client, ended.key), held.client)
     if ended.status != "doubt":
         _go_on(tx, held.client, ended.key, "daemon")
 
@@ -164,6 +166,9 @@ def settle(tx: Transaction, client: str, key: str, actor: str, *, done: bool, re
     if done and result is None and (kept is None or error is not None):
         result = "null"
     to = "done" if done else "not_done"
+    if result is not None:  # what it was before is forgotten
+        drop(tx, [of_effect(client, key)])
+        keep(tx, result, of_effect(client, key), client)
     tx.run(_SETTLE, (to, result, tx.now_ms, actor, client, key))
     _go_on(tx, client, key, actor)
     return to

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from millrace.errors import LostClaim
 from millrace.ledger import flow, record_flow
 from millrace.ledger.accept import checksum
+from millrace.ledger.blob_rows import keep
 from millrace.ledger.ids import new_id
 from millrace.ledger.states import Status
 
@@ -69,6 +70,8 @@ def emit(tx: Transaction, held: Claim, items: Sequence[Item], *, position: int, 
     if not moved:
         raise lost
     tx.connection.executemany(_RECORD, [(moved[0][0], number, text) for number, text in good])
+    for _, text in good:
+        keep(tx, text, book.run_id, book.client)
     _bury(tx, book, node, bad)
     news: dict[str, Settled] = {str(number): "" for number, _ in good}
     record_flow.advance(tx, book, node.name, {node.name: news})
@@ -80,11 +83,11 @@ def _bury(tx: Transaction, book: Book, node: Node, bad: Sequence[tuple[int, Item
     stage = node.stage
     rows = []
     for number, item in bad:
-        # Not more than ASCII: a bad item may hold what no text can, half a character pair for one.
-        payload = json.dumps({"item": item.raw}, separators=(",", ":"), default=str)
+        job_id, payload = new_id(tx.now_ms), item.payload if item.payload is not None else payload_of(item)
+        keep(tx, payload, job_id, book.client)
         error = json.dumps(item.problem.as_json(), separators=(",", ":")) if item.problem else None
         rows.append((
-            new_id(tx.now_ms), stage.task, stage.queue, book.client, book.priority, stage.max_attempts, payload,
+            job_id, stage.task, stage.queue, book.client, book.priority, stage.max_attempts, payload,
             checksum(payload), error, book.run_id, stage.name, str(number), book.pipeline, book.correlation_id,
             tx.now_ms,
         ))  # fmt: skip
@@ -94,6 +97,25 @@ def _bury(tx: Transaction, book: Book, node: Node, bad: Sequence[tuple[int, Item
         tx.count(lane, "accepted", len(rows))
         tx.count(lane, Status.DEAD, len(rows))
         tx.runs.add(book.run_id, stage.name, Status.DEAD, len(rows))
+
+
+def texts_of(items: Sequence[Item]) -> list[str]:
+    """Return what is kept of each item: its text, or the payload of its dead letter."""
+    return [item.text if item.text is not None else payload_of(item) for item in items]
+
+
+def with_texts(items: Sequence[Item], texts: Sequence[str]) -> list[Item]:
+    """Return the items with what is kept of each in the form in which it is kept."""
+    return [
+        item._replace(payload=text) if item.text is None else item if item.text is text else item._replace(text=text)
+        for item, text in zip(items, texts, strict=True)
+    ]
+
+
+def payload_of(bad: Item) -> str:
+    """Return the payload of the dead letter of a bad item."""
+    # Not more than ASCII: a bad item may hold what no text can, half a character pair for one.
+    return json.dumps({"item": bad.raw}, separators=(",", ":"), default=str)
 
 
 def fanout_state(tx: Transaction, held: Claim) -> tuple[int, str]:

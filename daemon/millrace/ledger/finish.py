@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.errors import LostClaim
 from millrace.ledger import effects, flow
 from millrace.ledger.accept import checksum
+from millrace.ledger.blob_rows import keep
 from millrace.ledger.history import dump
 from millrace.ledger.states import FINAL, MOVES, Status
 
@@ -101,6 +102,7 @@ def finish(tx: Transaction, held: Claim, end: End, daemon: str) -> Status:
             return finish(tx, held, end._replace(move="stop", reason=None, due_at=None), daemon)
         msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; what it brought is dropped"
         raise LostClaim(msg)
+    keep(tx, end.result, held.job_id, held.client)
     known = _facts(end, to)
     facts = dump(known) if known else None
     history = (

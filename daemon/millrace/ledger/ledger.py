@@ -11,6 +11,7 @@ from playhouse.apsw_ext import APSWDatabase
 from millrace.clock import SYSTEM, Clock
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
+from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
@@ -41,6 +42,7 @@ class Ledger:
     def __init__(self, path: Path, *, clock: Clock = SYSTEM, synchronous: str = "full", emit: Emit = ignore) -> None:
         check_sqlite()
         self.path = path
+        self.blobs = Blobs(path, clock)
         self.on_change: list[Callable[[Changes], None]] = []
         self._pragmas = pragmas(synchronous)
         self._database = APSWDatabase(str(path), timeout=BUSY_MS / 1000, thread_safe=False)
@@ -53,7 +55,7 @@ class Ledger:
         except OSError as error:
             msg = f"the state folder {path.parent} cannot be used: {error.strerror}. It is [site] state in config.toml"
             raise SettingsError(msg) from error
-        self.moves = Moves(self.writer)
+        self.moves = Moves(self.writer, blobs=self.blobs)
         self.reads = Reads(path)
 
     def close(self) -> None:
@@ -95,6 +97,8 @@ class Ledger:
         return connection
 
     def _changed(self, changes: Changes) -> None:
+        if changes.gone:
+            self.blobs.remove(changes.gone)
         for event in changes.ended:
             self._emit(event)
         for listener in self.on_change:

@@ -74,5 +74,11 @@ def _runs_and_audit(database: APSWDatabase) -> None:
         SchemaManager(models.Job).create_indexes(safe=True)  # those that are missing
 
 
+def _blobs(database: APSWDatabase) -> None:
+    """Version 3: large values in files. An older Millrace would take the reference to one for the value."""
+    with database.bind_ctx(models.IN_3, bind_refs=False, bind_backrefs=False):
+        database.create_tables(models.IN_3, safe=True)
+
+
 # The number of a migration is the version that it leads to; a fresh ledger is made by `models` as the newest.
-MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {2: _runs_and_audit}
+MIGRATIONS: Final[dict[int, Callable[[APSWDatabase], None]]] = {2: _runs_and_audit, 3: _blobs}

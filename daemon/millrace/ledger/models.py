@@ -443,6 +443,23 @@ class Meta(_Table):
     value = TextField()
 
 
+class Blob(_Table):
+    """A large value that is kept in a file of this name: whose it is, so that it goes with its row."""
+
+    name = TextField(primary_key=True)
+    owner = TextField()  # a job, a run, or an effect
+    client = TextField()
+    bytes = IntegerField()
+    hash = TextField()
+
+    class Meta:
+        without_rowid = True
+
+
+Blob.add_index(Blob.index(Blob.owner, name="blob_owner"))
+
+
 # What version 2 added.
 IN_2: Final = (Plan, Run, RunCount, Fanout, Record, Skip, Progress, Audit, Schedule, Fire, Effect, EffectWait)
-TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *IN_2)
+IN_3: Final = (Blob,)
+TABLES: Final = (Job, Attempt, Event, Lane, Tally, Pause, Step, Daemon, Child, Token, Meta, *IN_2, *IN_3)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from millrace.ledger import (
     accept,
     audit,
+    blob_rows,
     claim,
     control,
     effects,
@@ -28,7 +29,9 @@ from millrace.ledger import (
     steps,
     tokens,
 )
+from millrace.ledger.blobs import LARGE
 from millrace.ledger.finish import End
+from millrace.ledger.parcels import parcel
 from millrace.ledger.successes import succeed_together
 from millrace.ledger.unit import Together
 
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from millrace.ledger.accept import Accepted
+    from millrace.ledger.blobs import Blobs
     from millrace.ledger.effect_rows import EffectEnd, Intent
     from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.orphans import Orphan
@@ -56,15 +60,33 @@ class Moves:
     Args:
         daemon: The id of the daemon in whose name attempts are claimed and ended; empty for a command.
         weights: The fair share of each client that is not 1.
+        blobs: Where large values go; None leaves them in their rows.
     """
 
-    def __init__(self, writer: Writer, *, daemon: str = "", weights: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        daemon: str = "",
+        weights: Mapping[str, float] | None = None,
+        blobs: Blobs | None = None,
+    ) -> None:
         self._writer = writer
+        self._blobs = blobs
         self.daemon = daemon
         self.weights = dict(weights or {})
 
     def accept(self, jobs: Sequence[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
         """Accept jobs, all or none; see `accept.accept`, and `Writer.submit` for a caller who waits."""
+        if self._blobs is not None and any(len(job.payload) > LARGE for job in jobs):
+            return parcel(
+                self._blobs,
+                [job.payload for job in jobs],
+                lambda kept: self._accept([job._replace(payload=one) for job, one in zip(jobs, kept, strict=True)]),
+            )
+        return self._accept(jobs, waits=waits)
+
+    def _accept(self, jobs: Sequence[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
         return self._writer.submit(lambda tx: accept.accept(tx, jobs), waits=waits)
 
     def promote_due(self, limit: int = 500) -> Ticket[int]:
@@ -83,6 +105,11 @@ class Moves:
 
     def finish(self, held: Claim, end: End) -> Ticket[Status]:
         """End an attempt; see `finish.finish`."""
+        if end.result is not None and len(end.result) > LARGE and self._blobs is not None:
+            return parcel(self._blobs, [end.result], lambda kept: self._finish(held, end._replace(result=kept[0])))
+        return self._finish(held, end)
+
+    def _finish(self, held: Claim, end: End) -> Ticket[Status]:
         together = None
         if end.move == "succeed":
             together = Together(succeed_together, (held, end, self.daemon))
@@ -161,7 +188,12 @@ class Moves:
 
     def move(self, name: str, job_id: str, *, actor: str, **given: Any) -> Ticket[Status]:
         """Make another move of the table (hold, promote, abandon, answer); see `control.move`."""
-        return self._act(actor, f"job.{name}", job_id, lambda tx: control.move(tx, name, job_id, actor, **given))
+
+        def handed(kept: Sequence[str]) -> Ticket[Status]:
+            more = {**given, "result": kept[0]} if kept else given
+            return self._act(actor, f"job.{name}", job_id, lambda tx: control.move(tx, name, job_id, actor, **more))
+
+        return self._parcel([given["result"]] if given.get("result") is not None else [], handed)
 
     def pause(self, queue: str, *, actor: str) -> Ticket[bool]:
         """Let a queue give out no more work; the ticket says whether that is news."""
@@ -173,7 +205,9 @@ class Moves:
 
     def start_run(self, new: NewRun) -> Ticket[Started]:
         """Start a run; see `runs.start`."""
-        return self._writer.submit(lambda tx: runs.start(tx, new))
+        return self._parcel(
+            [new.inputs], lambda kept: self._writer.submit(lambda tx: runs.start(tx, new._replace(inputs=kept[0])))
+        )
 
     def sync_schedules(self, wanted: Mapping[str, str]) -> Ticket[dict[str, ScheduleState]]:
         """Make known which schedules there are, by key and fingerprint; the ticket carries their states."""
@@ -220,7 +254,14 @@ class Moves:
 
     def emit(self, held: Claim, items: Sequence[Item], position: int, chain: str, begun: int) -> Ticket[bool]:
         """Write items of a fan-out, numbers `begun` + 1 to `position`; see `emit.emit`. False: pause with `limit`."""
-        return self._writer.submit(lambda tx: emit.emit(tx, held, items, position=position, chain=chain, begun=begun))
+
+        def handed(kept: Sequence[str]) -> Ticket[bool]:
+            some = emit.with_texts(items, kept)
+            return self._writer.submit(
+                lambda tx: emit.emit(tx, held, some, position=position, chain=chain, begun=begun)
+            )
+
+        return self._parcel(emit.texts_of(items), handed)
 
     def fanout_state(self, held: Claim) -> Ticket[tuple[int, str]]:
         """Look up how far a fan-out has come; the ticket carries its position and its hash chain."""
@@ -273,7 +314,9 @@ class Moves:
 
     def step_put(self, held: Claim, name: str, result: str) -> Ticket[None]:
         """Keep a checkpoint, fenced by the attempt."""
-        return self._writer.submit(lambda tx: steps.step_put(tx, held, name, result))
+        return self._parcel(
+            [result], lambda kept: self._writer.submit(lambda tx: steps.step_put(tx, held, name, kept[0]))
+        )
 
     def effect_begin(self, held: Claim, wanted: Intent) -> Ticket[dict[str, Any]]:
         """Write the intent to touch the outside world; the ticket carries what is to be done: see `effects.begin`."""
@@ -281,13 +324,23 @@ class Moves:
 
     def effect_end(self, held: Claim, ended: EffectEnd) -> Ticket[None]:
         """Write how a call to the outside world ended; see `effects.end`."""
-        return self._writer.submit(lambda tx: effects.end(tx, held, ended))
+
+        def handed(kept: Sequence[str]) -> Ticket[None]:
+            told = ended._replace(result=kept[0]) if kept else ended
+            return self._writer.submit(lambda tx: effects.end(tx, held, told))
+
+        return self._parcel([ended.result] if ended.result is not None else [], handed)
 
     def effect_settle(self, client: str, key: str, *, actor: str, done: bool, result: str | None = None) -> Ticket[str]:
         """Say what became of an effect in doubt; see `effects.settle`."""
         facts = {"client": client, "done": done}
-        unit = partial(effects.settle, client=client, key=key, actor=actor, done=done, result=result)
-        return self._act(actor, "effect.settle", key, unit, facts)
+
+        def handed(kept: Sequence[str]) -> Ticket[str]:
+            told = kept[0] if kept else None
+            unit = partial(effects.settle, client=client, key=key, actor=actor, done=done, result=told)
+            return self._act(actor, "effect.settle", key, unit, facts)
+
+        return self._parcel([result] if result is not None else [], handed)
 
     def effects_to_tell(self) -> Ticket[list[tuple[str, str, str]]]:
         """Note which effects wait for a person from now on; the ticket carries their clients, keys and jobs."""
@@ -346,6 +399,18 @@ class Moves:
         """Remove the oldest rows of the audit log; see `prune.prune_audit`."""
         return self._writer.submit(lambda tx: prune.prune_audit(tx, before, limit))
 
+    def remove_strays(self, names: Sequence[str]) -> Ticket[int]:
+        """Remove files that no row has; see `blob_rows.remove_strays`."""
+        return self._writer.submit(lambda tx: blob_rows.remove_strays(tx, names))
+
+    def whole(self, text: str) -> str:
+        """
+        Return the value that a text from the ledger stands for; see `blobs.Blobs.whole`.
+
+        Raises: LedgerDamaged.
+        """
+        return text if self._blobs is None else self._blobs.whole(text)
+
     def vacuum(self, pages: int) -> Ticket[int]:
         """Give free pages of the file back; the ticket carries how many are left."""
         return self._writer.submit(lambda tx: prune.vacuum(tx, pages))
@@ -357,6 +422,9 @@ class Moves:
     def note(self, name: str, text: str) -> Ticket[None]:
         """Leave a note for the commands, in place of the last one of its name; see `Reads.note`."""
         return self._writer.submit(lambda tx: notes.put(tx, name, text))
+
+    def _parcel(self, values: Sequence[str], hand_in: Callable[[Sequence[str]], Ticket[T]]) -> Ticket[T]:
+        return hand_in(values) if self._blobs is None else parcel(self._blobs, values, hand_in)
 
     def _act(
         self,

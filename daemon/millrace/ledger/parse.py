@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
-from millrace.errors import NotFound
+from millrace.errors import LedgerDamaged, NotFound
 from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
 from millrace.ledger.run_rows import RunRow
+
+Whole = Callable[[str], str]
 
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)
 
 
-def as_job(row: tuple[Any, ...]) -> JobRow:
-    """Return the job of a database row in the order of `reads._JOB`."""
-    (*head, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at, queued_at,
-     due_at, started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
+def shown(whole: Whole, text: str) -> str:
+    """Return a value for people to see; one that is lost is shown as such, as the rest of its row tells something."""
+    try:
+        return whole(text)
+    except LedgerDamaged as error:
+        return json.dumps({"$damaged": str(error)})
+
+
+def as_job(row: tuple[Any, ...], whole: Whole) -> JobRow:
+    """
+    Return the job of a database row in the order of `reads._JOB`.
+
+    Args:
+        whole: Looks up what a reference to a large value stands for.
+    """
+    (*head, payload, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at,
+     queued_at, due_at, started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
     return JobRow(  # type: ignore[call-arg] # the columns before the result, in the order of the fields
-        *head, result, _error(error), key, run_id, stage, record, Source(source_kind, source_name), correlation,
-        created_at, queued_at, due_at, started_at, finished_at, _seconds(duration_ms), cancel_by is not None,
+        *head, whole(payload), None if result is None else whole(result), _error(error), key, run_id, stage, record,
+        Source(source_kind, source_name), correlation, created_at, queued_at, due_at, started_at, finished_at,
+        _seconds(duration_ms), cancel_by is not None,
     )  # fmt: skip
 
 
@@ -38,12 +55,12 @@ def as_event(row: tuple[Any, ...]) -> EventRow:
     return EventRow(at, event, reason, actor, _facts(facts))
 
 
-def as_run(row: tuple[Any, ...], counts: dict[str, dict[str, int]], records: dict[str, int]) -> RunRow:
+def as_run(row: tuple[Any, ...], counts: dict[str, dict[str, int]], records: dict[str, int], whole: Whole) -> RunRow:
     """Return the run of a database row in the order of `run_reads._RUN`, with what its counters say."""
     (run_id, pipeline, client, status, inputs, edition, source_kind, source_name, correlation, key, created_at,
      finished_at, cancel_by) = row  # fmt: skip
     return RunRow(
-        run_id, pipeline, client, status, inputs, counts, records, edition, Source(source_kind, source_name),
+        run_id, pipeline, client, status, whole(inputs), counts, records, edition, Source(source_kind, source_name),
         correlation, key, created_at, finished_at, cancel_by is not None,
     )  # fmt: skip
 

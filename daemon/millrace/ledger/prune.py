@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from millrace.ledger import audit
+from millrace.ledger import audit, blob_rows
 from millrace.ledger.history import dump
 from millrace.ledger.states import FINAL, Status
 
@@ -84,8 +84,10 @@ def begin_run(tx: Transaction, run_id: str, before: int) -> bool:
 def prune_run(tx: Transaction, run_id: str, limit: int) -> tuple[int, bool]:
     """Remove some of what belongs to a run whose row is gone; return how many jobs, and whether there is more."""
     jobs = _removed(tx, tx.rows(_RUN_JOBS, (run_id, limit)))
-    if jobs or tx.run(_RECORDS, (run_id, limit)) or tx.run(_SKIPS, (run_id, limit)):
+    if jobs or any(tx.run(some, (run_id, limit)) for some in (_RECORDS, _SKIPS)):
         return jobs, True
+    if blob_rows.drop_some(tx, run_id, limit):
+        return 0, True
     tx.run("DELETE FROM fanout WHERE run_id = ?", (run_id,))
     tx.run(_UNMARK, (RUN_MARK + run_id,))
     return 0, False
@@ -102,6 +104,7 @@ def _removed(tx: Transaction, rows: Sequence[tuple[str, str, str, str, str]]) ->
         ids = dump([row[0] for row in rows])
         for statement in _OF_JOBS:
             tx.run(statement, (ids,))
+        blob_rows.drop(tx, [row[0] for row in rows])
     return len(rows)
 
 

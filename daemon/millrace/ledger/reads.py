@@ -13,6 +13,7 @@ import apsw
 
 from millrace.errors import LedgerError, NotFound
 from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
+from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
@@ -45,6 +46,7 @@ class Reads(RunReads, FireReads, EffectReads):
     def __init__(self, path: Path) -> None:
         super().__init__()
         self._path = path
+        self.blobs = Blobs(path)
         self._local = threading.local()
         # Weak: the connection of a thread that ended closes with it.
         self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
@@ -89,6 +91,14 @@ class Reads(RunReads, FireReads, EffectReads):
         except apsw.Error as error:
             raise translate(error) from error
 
+    def whole(self, text: str) -> str:
+        """
+        Return the value that a text of the ledger stands for; see `blobs.Blobs.whole`.
+
+        Raises: LedgerDamaged.
+        """
+        return self.blobs.whole(text)
+
     def job(self, job_id: str) -> JobRow:
         """
         Return the job of an id or of a unique prefix of one.
@@ -104,7 +114,7 @@ class Reads(RunReads, FireReads, EffectReads):
             candidates = ", ".join(row[0] for row in found)
             msg = f'"{job_id}" could be any of {candidates} …: give more of the id'
             raise NotFound(msg)
-        return as_job(found[0])
+        return as_job(found[0], self._shown)
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""
@@ -130,7 +140,7 @@ class Reads(RunReads, FireReads, EffectReads):
         where = " AND ".join([*of_status, *given]) or "TRUE"
         sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
         rows = self._rows(sql, (*given.values(), wanted.limit + 1))
-        jobs = [as_job(row) for row in rows[: wanted.limit]]
+        jobs = [as_job(row, self._shown) for row in rows[: wanted.limit]]
         return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
 
     def _of_status(self, status: str | None, *, of_run: bool) -> tuple[list[str], str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
 from millrace.ledger.net import Net
-from millrace.ledger.parse import as_run, prefix_range
+from millrace.ledger.parse import as_run, prefix_range, shown
 from millrace.ledger.plan import Plan
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
@@ -54,6 +54,13 @@ class RunReads:
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         raise NotImplementedError
 
+    def whole(self, text: str) -> str:
+        """Return the value that a text of the ledger stands for."""
+        raise NotImplementedError
+
+    def _shown(self, text: str) -> str:
+        return shown(self.whole, text)
+
     def run(self, run_id: str) -> RunRow:
         """
         Return the run of an id or of a unique prefix of one.
@@ -94,7 +101,7 @@ class RunReads:
             for stage, *numbers in self._rows(_COUNTS, (row[0],))
         }
         records = dict(self._rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY stage", (row[0],)))
-        return as_run(row, counts, records)
+        return as_run(row, counts, records, self._shown)
 
     def plan(self, run_id: str) -> Plan:
         """
@@ -120,13 +127,13 @@ class RunReads:
         """
         Return the inputs of a run, JSON text of an object.
 
-        Raises: NotFound if there is no such run.
+        Raises: NotFound if there is no such run; LedgerDamaged.
         """
         found = self._rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
         if not found:
             msg = f"no run {run_id}"
             raise NotFound(msg)
-        return str(found[0][0])
+        return self.whole(str(found[0][0]))
 
     def arguments(self, run_id: str, stage: str, record: str | None) -> dict[str, str]:
         """
@@ -135,6 +142,7 @@ class RunReads:
         Args:
             record: As the job has it: a number, `@` and an edition, or None.
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
+        Raises: LedgerDamaged if one of them is lost.
         """
         net = self._net(run_id)
         asked = net.nodes[stage].stage
@@ -148,7 +156,7 @@ class RunReads:
     def _value(self, net: Net, run_id: str, name: str, record: str | None) -> str | None:
         place = self._edition(run_id, name, record) if net.nodes[name].edited else ""
         found = self._rows(_RESULT, (run_id, name, place))
-        return found[0][0] if found else None
+        return self.whole(found[0][0]) if found else None
 
     def _of_record(self, run_id: str, fanout: str, record: str, names: Sequence[str]) -> dict[str, str | None]:
         """Return what stages have for a record, all in one look: a busy thread pays for each one that it takes."""
@@ -157,7 +165,7 @@ class RunReads:
         columns = [_ITEM_OF if name == fanout else _RESULT_OF for name in names]
         given = [value for name in names for value in (run_id, name, int(record) if name == fanout else record)]
         found = self._rows(f"SELECT {', '.join(columns)}", given)
-        return dict(zip(names, found[0], strict=True))
+        return {name: None if value is None else self.whole(value) for name, value in zip(names, found[0], strict=True)}
 
     def _edition(self, run_id: str, name: str, record: str | None) -> str:
         """Return where the value stands that hangs on a collect: in the newest edition up to the job's own."""
@@ -173,11 +181,14 @@ class RunReads:
             after: The number of the record after which to begin, ≥ 0.
             limit: How many at most, ≥ 1.
         Returns: The number of each record, and JSON text.
+        Raises: LedgerDamaged if one of them is lost.
         """
         fanout = self._net(run_id).fanout_of(stage)
         if fanout == stage:
-            return self._rows(_ITEMS, (run_id, fanout, after, limit))
-        return self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+            rows = self._rows(_ITEMS, (run_id, fanout, after, limit))
+        else:
+            rows = self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+        return [(number, self.whole(text)) for number, text in rows]
 
     def results_head(self, run_id: str, stage: str) -> tuple[int, int, int]:
         """

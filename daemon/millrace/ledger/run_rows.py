@@ -55,11 +55,13 @@ class Item(NamedTuple):
         text: Canonical JSON of a good one, None of a bad one.
         raw: A bad item as it came, kept in the payload of its dead letter.
         problem: What is wrong with a bad one.
+        payload: Of its dead letter, if that has been made already.
     """
 
     text: str | None
     raw: Any = None
     problem: JobError | None = None
+    payload: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

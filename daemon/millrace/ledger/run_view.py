@@ -9,6 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from millrace.errors import LedgerDamaged
 from millrace.ledger.rows import JobFilter
 
 if TYPE_CHECKING:
@@ -90,7 +91,10 @@ def with_arguments(reads: Reads, job: JobRow) -> JobRow:
     stage = next((one for one in reads.plan(job.run_id).stages if one.name == job.stage), None)
     if stage is None or (stage.kind == "fanout" and job.record is not None):
         return job
-    inputs = json.loads(reads.run_inputs(job.run_id))
-    given = {name: inputs[name] for name in stage.inputs if name in inputs}
-    given |= {name: json.loads(text) for name, text in reads.arguments(job.run_id, job.stage, job.record).items()}
+    try:
+        inputs = json.loads(reads.run_inputs(job.run_id))
+        given = {name: inputs[name] for name in stage.inputs if name in inputs}
+        given |= {name: json.loads(text) for name, text in reads.arguments(job.run_id, job.stage, job.record).items()}
+    except LedgerDamaged as error:
+        given = {"$damaged": str(error)}
     return replace(job, payload=json.dumps(given, ensure_ascii=False, separators=(",", ":")))

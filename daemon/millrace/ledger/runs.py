@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from millrace.errors import KeyConflict, NotFound, WrongStatus
 from millrace.ledger import control, editions, flow
 from millrace.ledger.accept import checksum
+from millrace.ledger.blob_rows import keep
+from millrace.ledger.blobs import reference
 from millrace.ledger.ids import new_id
 from millrace.ledger.run_rows import Started
 
@@ -56,8 +58,11 @@ def start(tx: Transaction, new: NewRun) -> Started:
     digest = checksum(new.inputs)
     known = _known(tx, new, digest)
     if known is not None:
+        if (again := reference(new.inputs)) is not None:
+            tx.changes.gone.append(again.name)
         return Started(known, existed=True)
     run_id = new.id or new_id(tx.now_ms)
+    keep(tx, new.inputs, run_id, new.client)
     tx.run(_PLAN, (new.plan.id, new.pipeline, new.plan.to_json(), tx.now_ms))
     tx.run(
         _RUN,

@@ -6,6 +6,7 @@ import json
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
+from millrace.ledger.blobs import reference
 from millrace.ledger.stage_jobs import pieces
 
 if TYPE_CHECKING:
@@ -65,7 +66,9 @@ def of_run(tx: Transaction, book: Book, node: Node) -> tuple[str, str] | None:
 
 def label(result: str | None) -> str:
     """Return the label that a route's result says, "" if it is none."""
-    answer = json.loads(result) if result is not None else ""
+    if result is None or reference(result) is not None:  # no branch has a label of that size
+        return ""
+    answer = json.loads(result)
     return answer if isinstance(answer, str) else ""
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import apsw
 
 from millrace.errors import LedgerError
+from millrace.ledger import blob_rows
 from millrace.ledger.audit import AuditRow, verify
 from millrace.ledger.database import BUSY_MS, open_reader, translate
 from millrace.ledger.reads import Reads
@@ -87,6 +88,32 @@ def size_of(source: Path) -> int:
     except apsw.Error as error:
         raise translate(error) from error
     return sizes[0] * sizes[1]
+
+
+def files_of(copy: Path) -> list[str]:
+    """
+    Return the names of the files that a copy refers to.
+
+    Raises: LedgerError if it cannot be read.
+    """
+    reads = Reads(copy)
+    try:
+        return [one.name for one in blob_rows.of_ledger(reads)]
+    finally:
+        reads.close()
+
+
+def lost_files(copy: Path) -> list[str]:
+    """
+    Return why large values of a copy cannot be had from the files beside it. Reads them all.
+
+    Raises: LedgerError if the copy cannot be read.
+    """
+    reads = Reads(copy)
+    try:
+        return blob_rows.damaged(reads)
+    finally:
+        reads.close()
 
 
 def fold(ledger: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import LostClaim
+from millrace.ledger.blob_rows import keep
 
 if TYPE_CHECKING:
     from millrace.ledger.rows import Claim
@@ -31,3 +32,4 @@ def step_put(tx: Transaction, held: Claim, name: str, result: str) -> None:
     if tx.run(_PUT, (name, result, tx.now_ms, held.job_id, held.attempt)) != 1:
         msg = f"attempt {held.attempt} of job {held.job_id} no longer owns it; its step {name} is dropped"
         raise LostClaim(msg)
+    keep(tx, result, held.job_id, held.client)

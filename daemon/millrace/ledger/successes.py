@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
 from millrace.ledger.accept import checksum
+from millrace.ledger.blob_rows import keep
 from millrace.ledger.flow import Ended as StageEnded
 from millrace.ledger.flow import ended as move_on
 from millrace.ledger.history import dump
@@ -71,7 +72,8 @@ def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
     if tx.run(_update(size), _padded(moves, size * _MOVE)) != len(ended):
         raise LostClaim("one of these attempts no longer owns its job")
     tx.run(_history(size), _padded(history, size * _PAST))
-    for held, _, _ in ended:
+    for held, end, _ in ended:
+        keep(tx, end.result, held.job_id, held.client)
         tx.moved((held.queue, held.client, held.task), Status.RUNNING, Status.SUCCEEDED)
         tx.runs.moved(held.run_id, held.stage, Status.RUNNING, Status.SUCCEEDED)
     stages = [

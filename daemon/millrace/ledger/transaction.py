@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from millrace.events import RunEnded
 
 Lane = tuple[str, str, str]  # queue, client, task
-Mark = tuple[int, int, int]  # places in the lists of counts, of counts of runs, of runs that ended
+Mark = tuple[int, int, int, int]  # places in the lists of counts, of counts of runs, of runs that ended, of files
 
 _COLUMNS: Final = ("accepted", *(status.value for status in Status), "pruned")
 _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
@@ -37,17 +37,18 @@ ON CONFLICT DO UPDATE SET
 class Changes:
     """What others, here or in the daemon, want to know after the commit. A false alarm is harmless."""
 
-    __slots__ = ("cancels", "due", "ended", "queued")
+    __slots__ = ("cancels", "due", "ended", "gone", "queued")
 
     def __init__(self) -> None:
         self.queued: set[str] = set()  # queues that gained work
         self.due = False  # a job waits for a time
         self.cancels = False  # somebody asked a running job to end
         self.ended: list[RunEnded] = []  # runs of which nothing is open any more; none of them is a false alarm
+        self.gone: list[str] = []  # files of large values of which the row is gone
 
     def __bool__(self) -> bool:
         """Return whether anybody needs to be told."""
-        return bool(self.queued or self.due or self.cancels or self.ended)
+        return bool(self.queued or self.due or self.cancels or self.ended or self.gone)
 
 
 class Transaction:
@@ -82,14 +83,15 @@ class Transaction:
 
     def mark(self) -> Mark:
         """Return the point to which `forget` can go back."""
-        return len(self._counts), self.runs.mark(), len(self.changes.ended)
+        return len(self._counts), self.runs.mark(), len(self.changes.ended), len(self.changes.gone)
 
     def forget(self, mark: Mark) -> None:
         """Forget the counts of a unit that was undone."""
-        counts, runs, ended = mark
+        counts, runs, ended, gone = mark
         del self._counts[counts:]
         self.runs.forget(runs)
         del self.changes.ended[ended:]
+        del self.changes.gone[gone:]
 
     def flush(self) -> None:
         """Write the counts so far. After an error the batch must not be committed (`broken`)."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from millrace.ledger import blob_rows
 from millrace.ledger.database import translate
 
 if TYPE_CHECKING:
@@ -33,10 +34,17 @@ def table_bytes(reads: Reads) -> dict[str, int]:
 
 
 def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
-    """Return about how many bytes the jobs of each client take: their share of the rows, whatever their payloads."""
+    """
+    Return about how many bytes the jobs of each client take: their share of the rows, whatever is in them, and exactly
+    what lies in files.
+    """
     try:
         shares = {str(client): int(count) for client, count in reads.connection().execute(_SHARES)}
     except apsw.Error as error:
         raise translate(error) from error
     total, size = sum(shares.values()), sum(tables.get(name, 0) for name in _OF_JOBS)
-    return {client: round(size * count / total) for client, count in shares.items()}
+    files = blob_rows.client_bytes(reads)
+    return {
+        client: round(size * shares.get(client, 0) / total) + files.get(client, 0) if total else files.get(client, 0)
+        for client in (*shares, *(files.keys() - shares.keys()))
+    }

@@ -101,7 +101,11 @@ class Health:
         left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
         if storage.out(self._facts.settings.storage.reserve):
             return Verdict("fail", figures, f"{left}: no work is taken in")
-        return Verdict("warn", figures, left) if storage.low else Verdict("pass", figures)
+        if storage.low:
+            return Verdict("warn", figures, left)
+        if missing := figures.get("missing_files"):
+            return Verdict("warn", figures, f"{missing} files of large values are gone: run `millrace doctor`")
+        return Verdict("pass", figures)
 
     def _progress(self) -> Verdict:
         ages = dict(self._facts.ages())
@@ -207,7 +211,7 @@ class Health:
     def _surveyed(self) -> dict[str, Any]:
         """Return what was measured last, without its history."""
         found = self._noted(STORAGE) or {}
-        names = ("tables", "clients", "growth_per_day", "days_until_full")
+        names = ("tables", "clients", "growth_per_day", "days_until_full", "missing_files")
         return {name: found[name] for name in names if name in found}
 
     def _noted(self, name: str) -> dict[str, Any] | None:

@@ -71,7 +71,7 @@ class Engine:
             emit(JobFileBroken(problem.file, problem.line, problem.reason))
         self.ledger = Ledger(places.ledger, clock=clock, synchronous=settings.database.synchronous, emit=emit)
         weights = {name: client.weight for name, client in settings.clients.items()}
-        self.moves = Moves(self.ledger.writer, daemon=self.daemon, weights=weights)
+        self.moves = Moves(self.ledger.writer, daemon=self.daemon, weights=weights, blobs=self.ledger.blobs)
         self._take_over({name for name, queue in settings.queues.items() if queue.kind == "thread"})
         self.submitter = Submitter(self.registry, settings, self.moves, self.ledger.reads, emit=emit)
         self.running = Running(clock)

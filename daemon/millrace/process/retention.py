@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from millrace.clock import MS
 from millrace.events import LedgerOverBudget, Pruned
+from millrace.ledger import blob_rows
 from millrace.ledger.prune_reads import PruneReads
 from millrace.ledger.states import Status
 
@@ -30,6 +31,7 @@ PAGES: Final = 250  # 1 MB, given back at once
 FEW_PAGES: Final = 250  # not worth the work
 MANY_FREE: Final = 0.25  # of the file: given back though jobs run
 YOUNGEST_MS: Final = 60 * 60 * MS  # what ended since then is kept whatever its size: somebody may wait for it
+STRAY_MS: Final = 60 * 60 * MS  # a younger file may be on its way: its unit may wait for the write lock
 _STATUSES: Final = (Status.SUCCEEDED, Status.CANCELLED, Status.DEAD)
 
 
@@ -50,10 +52,11 @@ class Sums:
     runs: int = 0
     audit_rows: int = 0
     early: int = 0  # of the jobs, those that went for their size alone
+    stray_files: int = 0  # files of large values that no row has
 
     def __bool__(self) -> bool:
         """Return whether anything was."""
-        return bool(self.jobs or self.runs or self.audit_rows)
+        return bool(self.jobs or self.runs or self.audit_rows or self.stray_files)
 
 
 @dataclass
@@ -101,9 +104,10 @@ class Retention:
             sums.audit_rows = self._pieces(lambda: self.moves.prune_audit(self._before(settings.audit), PIECE).wait())
         if settings.max_size is not None:
             self._shrink(sums, settings.max_size)
+        sums.stray_files = self._strays()
         if sums:
             took_s = round(self.clock.monotonic() - began, 3)
-            self.emit(Pruned(sums.jobs, sums.runs, sums.audit_rows, sums.early, took_s))
+            self.emit(Pruned(sums.jobs, sums.runs, sums.audit_rows, sums.early, took_s, sums.stray_files))
         return sums
 
     @property
@@ -174,11 +178,22 @@ class Retention:
             self._breathe()
         return removed
 
+    def _strays(self) -> int:
+        """Remove the files of large values whose transaction never came: its process was killed before."""
+        names = blob_rows.strays(self.reads, self.clock.now_ms() - STRAY_MS)
+        removed = 0
+        for start in range(0, len(names), PIECE):
+            if self.end.is_set():
+                break
+            removed += self.moves.remove_strays(names[start : start + PIECE]).wait()
+            self._breathe()
+        return removed
+
     def _shrink(self, sums: Sums, max_size: int) -> None:
         """Remove the oldest that is over and not dead until what is left fits; tell once if it cannot."""
 
         def fits() -> bool:
-            return self._look.pages().used_bytes <= max_size
+            return self._used_bytes() <= max_size
 
         if not fits():
             jobs, before = sums.jobs, self.clock.now_ms() - YOUNGEST_MS
@@ -188,8 +203,11 @@ class Retention:
             sums.early = sums.jobs - jobs
         over = not fits()
         if over and not self._over:
-            self.emit(LedgerOverBudget(self._look.pages().used_bytes, max_size))
+            self.emit(LedgerOverBudget(self._used_bytes(), max_size))
         self._over = over
+
+    def _used_bytes(self) -> int:
+        return self._look.pages().used_bytes + blob_rows.total_bytes(self.reads)
 
     def _breathe(self) -> None:
         self.clock.wait(self.end, BREATH_S)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.events import DiskFullSoon
+from millrace.events import DiskFullSoon, FilesMissing
+from millrace.ledger import blob_rows
 from millrace.ledger.notes import STORAGE
 from millrace.ledger.prune_reads import PruneReads
 from millrace.ledger.usage import client_bytes, table_bytes
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from millrace.queue.room import Room
 
 SOON_DAYS: Final = 7.0
+NAMED: Final = 3
+FILES: Final = "files"  # what lies beside the database, among the bytes of its tables
 
 
 class Survey:
@@ -50,7 +53,8 @@ class Survey:
         if last and 0 <= now - last["at"] < EVERY_MS:
             return
         pages, storage = self._look.pages(), storage_of(self._ledger)
-        history = remember([(at, size) for at, size in last.get("history", [])], now, pages.used_bytes)
+        files = blob_rows.total_bytes(self._reads)
+        history = remember([(at, size) for at, size in last.get("history", [])], now, pages.used_bytes + files)
         reserve = reserve_of(self._room.reserve, storage.disk_total_bytes)
         left = days_left(history, storage.disk_free_bytes - reserve + pages.free * pages.size)
         told = self._told(last, now, left)
@@ -59,16 +63,24 @@ class Survey:
         tables = last["tables"] if fresh else table_bytes(self._reads)  # reads the whole file
         found = {
             "at": now,
-            "tables": tables,
+            "tables": {**tables, FILES: files},
             "tables_at": measured_at if fresh else now,
             "clients": client_bytes(self._reads, tables),
             "free_bytes": pages.free * pages.size,
             "growth_per_day": growth_per_day(history),
             "days_until_full": left,
             "told_at": told,
+            "missing_files": self._missing(last.get("missing_files", 0)),
             "history": history,
         }
         self._moves.note(STORAGE, json.dumps(found)).wait()
+
+    def _missing(self, known: int) -> int:
+        """Return how many files of large values are gone; tell when they have become more."""
+        lost = blob_rows.missing(self._reads)
+        if len(lost) > known:
+            self._emit(FilesMissing(len(lost), "; ".join(f"{path} of {one.owner}" for one, path in lost[:NAMED])))
+        return len(lost)
 
     def _told(self, last: dict[str, Any], now: int, left: float | None) -> int | None:
         """Tell that the disk will soon be full, once a day; return when that was told."""

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LedgerError, UnknownTask
+from millrace.ledger.blobs import is_reference
 from millrace.runner.gather import gathered
 from millrace.runner.protocol import encode
 from millrace.runner.tray import IN_WORDS, LARGEST
@@ -87,7 +88,7 @@ class Batch:
     def _shared(self, held: Claim) -> bytes | None:
         """Return the order of a claim that may follow others, None for one that needs more than a place in the tray."""
         asked = self._running.expect(held, "process").asked
-        if asked or held.daemon_deaths:  # it shall not begin, or may have to run alone
+        if asked or held.daemon_deaths or is_reference(held.payload):  # it shall not begin, or may have to run alone
             return None
         kit = self._kit
         try:

@@ -51,7 +51,8 @@ class Desk:
         if kind not in QUESTIONS:
             raise ProtocolError(f"{kind} is no question")
         if kind == "step.get":
-            return self._moves.step_get(self.held, _text(body, "name")).wait()
+            found = self._moves.step_get(self.held, _text(body, "name")).wait()
+            return None if found is None else self._moves.whole(found)
         if kind == "step.put":
             return self._moves.step_put(self.held, _text(body, "name"), _text(body, "result")).wait()
         if kind in effects.QUESTIONS:

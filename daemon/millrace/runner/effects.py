@@ -31,7 +31,8 @@ class Effects:
         Raises: ProtocolError for a question without its fields; LostClaim; LedgerError.
         """
         if kind == "once.begin":
-            return self._moves.effect_begin(self._held, _intent(body)).wait()
+            found = self._moves.effect_begin(self._held, _intent(body)).wait()
+            return found if found.get("result") is None else {**found, "result": self._moves.whole(found["result"])}
         return self._moves.effect_end(self._held, _end(body)).wait()
 
 

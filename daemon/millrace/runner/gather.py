@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.define.payload import result_json
 from millrace.define.stage import Stage
+from millrace.ledger.blobs import is_reference
 
 if TYPE_CHECKING:
     from millrace.define.task import Task
@@ -22,10 +23,11 @@ def gathered(held: Claim, task: Task[..., Any], reads: Reads) -> Claim:
     """
     Return the claim with the payload that its function is called with; that of a plain task as it is.
 
-    Raises: LedgerError.
+    Raises: LedgerDamaged if a large value is lost; LedgerError.
     """
     if not isinstance(task, Stage) or held.run_id is None or (task.kind == "fanout" and held.record is not None):
-        return held  # a bad item that is tried once more is its own payload
+        # A bad item that is tried once more is its own payload.
+        return held._replace(payload=reads.whole(held.payload)) if is_reference(held.payload) else held
     values = reads.arguments(held.run_id, task.stage, held.record)
     inputs = _inputs(reads, held.run_id)
     given = {need.name: text for need in task.needs if (text := inputs.get(need.name)) is not None}

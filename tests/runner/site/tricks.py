@@ -250,6 +250,12 @@ def not_a_number() -> float:
 
 
 @task
+def echo(text: str) -> str:
+    """Return what it was given."""
+    return text
+
+
+@task
 def huge(size: int) -> str:
     """Return a large text."""
     return "x" * size

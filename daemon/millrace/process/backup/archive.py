@@ -17,12 +17,14 @@ from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
 from millrace.errors import BackupBroken
+from millrace.ledger.blobs import SUFFIX
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANIFEST: Final = "manifest.json"
 LEDGER: Final = "ledger.db"
+FILES: Final = LEDGER + SUFFIX  # so that the copy of the ledger finds them where it is unpacked
 CONFIG: Final = "config.toml"
 JOBS: Final = "jobs"
 FORMAT: Final = 1

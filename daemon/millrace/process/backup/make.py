@@ -1,5 +1,6 @@
 """
-Makes a backup of a site that works: the ledger as it stood at one moment, config.toml and the job files.
+Makes a backup of a site that works: the ledger as it stood at one moment, the files of its large values, config.toml
+and the job files.
 
 What is secret is not in it: neither `admin.token` nor credentials, and of tokens the ledger has only the SHA-256 of
 256 random bits, from which nobody gets a token back. Names in jobs/ that begin with a dot, and links, are left out.
@@ -16,8 +17,9 @@ from millrace import __version__
 from millrace.clock import MS, rfc3339
 from millrace.config.sizes import format_size
 from millrace.errors import BackupBroken, LedgerFull
-from millrace.ledger.snapshot import examine, size_of, snapshot
-from millrace.process.backup.archive import CONFIG, JOBS, LEDGER, pack, unpack
+from millrace.ledger.blobs import Blobs
+from millrace.ledger.snapshot import examine, files_of, size_of, snapshot
+from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
 from millrace.process.backup.scratch import scratch, settle
 
 if TYPE_CHECKING:
@@ -64,13 +66,20 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
             _check_room(places.ledger, folder)
             copy, packed = folder / LEDGER, folder / "packed"
             at = clock.now_ms()
-            snapshot(places.ledger, copy, stop=stop)
-            found = examine(copy)
-            if found.flaws:
-                raise BackupBroken(f"the ledger is damaged ({found.flaws[0]}): see `millrace doctor`")
-            members, left_out = _members(places, copy)
-            ledger = {**found._asdict(), "flaws": None}
-            pack(packed, members, _facts(at, ledger, left_out))
+            blobs = Blobs(places.ledger)
+            with blobs.kept():  # what the copy refers to must still be there when it is packed
+                snapshot(places.ledger, copy, stop=stop)
+                found = examine(copy)
+                if found.flaws:
+                    raise BackupBroken(f"the ledger is damaged ({found.flaws[0]}): see `millrace doctor`")
+                members, left_out = _members(places, copy)
+                for name in files_of(copy):
+                    if (blobs.folder / name).is_file():
+                        members[f"{FILES}/{name}"] = blobs.folder / name
+                    else:  # as with a balance that does not hold: there is no better ledger than this one
+                        left_out.append(f"{FILES}/{name}")
+                ledger = {**found._asdict(), "flaws": None}
+                pack(packed, members, _facts(at, ledger, left_out))
             unpack(packed, None)
             size = packed.stat().st_size
             settle(packed, target)
@@ -116,7 +125,7 @@ def _facts(at: int, ledger: dict[str, Any], left_out: list[str]) -> dict[str, An
 
 
 def _check_room(ledger: Path, folder: Path) -> None:
-    needed = round(size_of(ledger) * _ROOM) + _SPARE
+    needed = round(size_of(ledger) * _ROOM) + sum(Blobs(ledger).sizes().values()) + _SPARE
     disk = os.statvfs(folder)
     free = disk.f_bavail * disk.f_frsize
     if free < needed:

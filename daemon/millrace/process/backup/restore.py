@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
+from millrace.ledger.blobs import Blobs, sync_folder
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.snapshot import Examined, examine, fold
-from millrace.process.backup.archive import CONFIG, JOBS, LEDGER, unpack
-from millrace.process.backup.scratch import scratch, sync_folder
+from millrace.ledger.snapshot import Examined, examine, fold, lost_files
+from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
+from millrace.process.backup.scratch import scratch
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -102,6 +103,8 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
             found, problems = _looked_at(folder / LEDGER, clock)
             if found.flaws:
                 raise BackupBroken(f"{archive}: {'; '.join(problems)}")
+            if (folder / FILES).is_dir():  # before the ledger that refers to them
+                Blobs(places.ledger).adopt(folder / FILES)
             before = _swap(folder / LEDGER, places.ledger, clock.now_ms())
             return Restored(found, before, *_site_files(folder, places))
     except OSError as error:
@@ -111,6 +114,9 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
 def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
     found = examine(copy)
     problems = list(found.flaws)
+    if not found.flaws:
+        lost = lost_files(copy)
+        problems += [f"{len(lost)} large values are lost: {lost[0]}"] if lost else []
     if found.difference:
         problems.append(f"{found.difference} of its {found.accepted} accepted jobs are not accounted for")
     if not found.flaws:
@@ -132,6 +138,7 @@ def _swap(new: Path, ledger: Path, now_ms: int) -> Path | None:
             _set_aside(ledger, before)
         else:
             os.link(ledger, before)
+        Blobs(ledger).share(before)  # to the ledger that takes its place they are strays
     _drop_logs(ledger)
     new.chmod(0o600)
     new.replace(ledger)

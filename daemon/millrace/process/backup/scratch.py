@@ -13,6 +13,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
+from millrace.ledger.blobs import sync_folder
 from millrace.ledger.ids import new_id
 
 if TYPE_CHECKING:
@@ -58,12 +59,3 @@ def settle(finished: Path, place: Path) -> None:
     """Give a finished file its name, for good: after a power cut too, there is all of it or nothing."""
     finished.rename(place)
     sync_folder(place.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Let the names in a folder reach the disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

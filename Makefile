@@ -56,6 +56,21 @@ test/faults: $(READY) ## kill, break and fill: the fault tests, bounded; FAULT_R
 test/%: $(READY) ## run the tests of one room
 	$(PYTEST) tests/$* $(ARGS)
 
+# Tracing slows every process down, so that this is no part of `make check`. The report comes also when a test has
+# failed; then, or below the bound, the target fails.
+COVERAGE := $(PY) -m coverage
+SUITE ?= $(addprefix --ignore=,tests/faults $(DAEMONS))
+
+.PHONY: coverage
+coverage: $(READY) ## what `make test` reaches; at least 95 % of the branches of ledger, queue, runner
+	@rm -f .coverage .coverage.*
+	@failed=0; \
+	PYTHONPATH=$(CURDIR)/.ci/measure $(PYTEST) -n auto --cov --cov-report= \
+	  $(SUITE) $(ARGS) || failed=1; \
+	$(COVERAGE) report --include='*/millrace/ledger/*,*/millrace/queue/*,*/millrace/runner/*' || failed=1; \
+	$(COVERAGE) json -q -o .coverage.json && $(PY) .ci/measure/rooms.py .coverage.json || failed=1; \
+	exit $$failed
+
 .PHONY: check
 check: lint types imports test test/daemons test/faults ## all that CI runs
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.clock import SYSTEM
-from millrace.ledger.wake import SOCKET_NAME, Listener, poke
+from millrace.ledger.wake import SOCKET_NAME, Listener, Poker, poke
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,3 +78,16 @@ def test_a_folder_deeper_than_an_address_is_long_works(tmp_path: Path) -> None:
 def test_the_socket_is_for_its_owner_alone(listener: Listener, tmp_path: Path) -> None:
     """Others could keep the daemon busy."""
     assert stat.S_IMODE((tmp_path / SOCKET_NAME).stat().st_mode) == 0o600
+
+
+def test_one_who_pokes_often_finds_the_daemon_that_came_after(tmp_path: Path) -> None:
+    """It keeps its socket, and lets go of it when nobody is behind it any more."""
+    poker = Poker(tmp_path)
+    for _ in range(2):
+        listener = Listener(tmp_path)
+        assert poker.poke()
+        assert poker.poke()
+        assert listener.wait(LIMIT_S)
+        listener.close()
+        assert not poker.poke()
+    poker.close()

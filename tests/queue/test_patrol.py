@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -241,3 +242,15 @@ def test_a_thousand_orphans_are_one_event_and_none_is_dropped(watch: Watch) -> N
     assert len(watch.told()) == 1
     assert watch.reads.status_counts()["queued"] == 1100
     assert watch.reads.balance(count_rows=True).difference == 0
+
+
+def test_a_look_that_is_ended_mends_nothing(watch: Watch) -> None:
+    """The daemon goes down: what is running is being handed back, and is no orphan."""
+    (job_id,) = watch.accept()
+    watch.claim()
+    end = threading.Event()
+    end.set()
+
+    assert watch.patrol.look(end, again_s=60) == []
+    assert watch.house.row(job_id).status == "running"
+    assert watch.told() == []

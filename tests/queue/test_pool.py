@@ -8,6 +8,7 @@ import pytest
 
 from millrace.events import AttemptEnded, PoolResized, ThreadStuck
 from millrace.queue.pool import CALM_S, Pool
+from millrace.queue.room import Room
 from millrace.queue.submit import Submission
 from tests.ledger.rig import OwnClock
 from tests.queue.rig import LIMIT_S, House
@@ -158,3 +159,31 @@ def test_huey_enqueue_runs_a_job_of_the_site(house: House, until: Until) -> None
     run_claim = next(iter(pool.huey._registry._registry.values()))
     pool.huey.enqueue(run_claim(("add", {"n": 42}), {}, priority=1))
     until(lambda: house.ran == [42])
+
+
+def test_more_workers_of_a_reload_are_there_at_once(house: House) -> None:
+    """And fewer in the next calm: nothing that runs is ended for it."""
+    pool = house.pool(start=False)
+    now = house.settings.queues["default"]
+    pool.apply(now.model_copy(update={"workers": pool.intake.max_workers}))
+    assert (pool.intake.limit, pool.state().limit) == (pool.intake.max_workers,) * 2
+
+    pool.apply(now.model_copy(update={"workers": 1}))
+    assert (pool.intake.workers, pool.intake.limit) == (1, pool.intake.max_workers)
+
+
+def test_a_pool_that_is_stopping_replaces_and_grows_nothing(house: House, until: Until) -> None:
+    """Upkeep may take its turn in the middle of a shutdown; a new thread would claim what nobody then runs."""
+    pool = house.pool()
+    pool.stop_claiming()
+    until(lambda: pool.state().busy == 0)
+    pool.tend()
+    job_id = house.submit("add")
+
+    assert house.row(job_id).status == "queued"
+    assert not [event for event in house.events if isinstance(event, PoolResized)]
+
+
+def test_a_folder_that_is_gone_is_for_the_write_to_tell(tmp_path: Path) -> None:
+    """That there is no room would be a guess, and the wrong advice."""
+    assert Room(tmp_path / "gone" / "ledger.db", None).refusal() is None

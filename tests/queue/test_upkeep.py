@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING
+
+import pytest
 
 from millrace.clock import SYSTEM, SystemClock
 from millrace.events import EffectInDoubt, PartRestarted
@@ -237,3 +240,23 @@ def test_an_effect_that_waits_for_a_person_is_told_once(tmp_path: Path, until: U
     upkeep._tend(SYSTEM.monotonic())
     assert house.events.count(told) == 1
     house.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # it ends so on purpose
+def test_a_thread_that_ended_by_itself_is_started_again(house: House, until: Until) -> None:
+    """Nothing may end it but a stop; should it all the same, due jobs must not wait for the daemon's next start."""
+    upkeep = house.upkeep()
+    assert upkeep.revive() == []
+
+    def leave() -> None:
+        upkeep.also.remove(leave)
+        sys.exit()
+
+    upkeep.also.append(leave)
+    upkeep.nudge()
+    assert until(upkeep.revive) == ["upkeep"]
+    turn = upkeep.turns["upkeep"]
+    upkeep.nudge()
+    until(lambda: upkeep.turns["upkeep"] > turn)
+    upkeep.stop()
+    assert upkeep.revive() == []

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from millrace.runner.running import Live
 
 _ENDINGS: Final = {"crashed": "crashed", "timeout": "timeout", "cancelled": "cancelled", "interrupted": "shutdown"}
+_STILLBORN: Final = 3  # the site ends every child as it starts: to go on would only keep the machine busy
 
 
 class Register(Protocol):
@@ -117,6 +118,7 @@ class Children:
             timeout_s: Seconds for the attempt, > 0; None means no bound.
             alone: In a process of its own that runs nothing else afterwards.
         """
+        stillborn = 0
         try:
             while True:
                 child = batch.child or self._borrow(held.queue, fresh=alone)
@@ -124,6 +126,8 @@ class Children:
                     return self._supervised(
                         child, held, desk, live, batch, settings=settings, timeout_s=timeout_s, alone=alone
                     )
+                stillborn += child.stillborn
+                _check_births(stillborn, child)
         except Birth as error:
             if self._nursery.closed:
                 return Verdict(INTERRUPTED)
@@ -267,3 +271,9 @@ class Children:
         child.close()
         descendants = len(child.killed) + int(gone.facts.get("killed", 0))
         self._emit(ChildEnded(child.queue, child.pid, why, gone.words(), descendants))
+
+
+def _check_births(stillborn: int, child: ChildProcess) -> None:
+    """Raise Birth once too many children have ended before they came to the job that they were started for."""
+    if stillborn >= _STILLBORN and child.gone is not None:
+        raise Birth(f"each process that is started ends before it begins a job: it {child.gone.words()}")

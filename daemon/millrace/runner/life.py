@@ -105,6 +105,11 @@ class ChildProcess:
         """Its process id, which is also its session's and group's."""
         return self.process.pid
 
+    @property
+    def stillborn(self) -> bool:
+        """Whether it has ended before it came to a job."""
+        return self.gone is not None and self.ended == 0.0
+
     def await_birth(self, limit_s: float) -> None:
         """Wait until the fork server tells its pid. Raises Birth with the reason if it does not."""
         poller = select.poll()

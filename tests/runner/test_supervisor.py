@@ -13,7 +13,7 @@ import pytest
 from millrace.define.load import load_jobs
 from millrace.events import ChildStarted
 from millrace.ledger.plan import Plan, PlanStage
-from millrace.ledger.rows import NewRun
+from millrace.ledger.run_rows import NewRun
 from tests.runner.rig import LIMIT_S, Rig, until
 
 if TYPE_CHECKING:

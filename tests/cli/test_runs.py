@@ -5,13 +5,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.cli.acting import Retries
 from millrace.cli.progress import progress_words
+from millrace.cli.session import Session
 from millrace.ledger.plan import PlanStage
 from millrace.ledger.rows import JobError, ProgressRow
 from millrace.ledger.run_rows import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from tests.cli.conftest import Done, Past, Site
 
@@ -32,6 +34,7 @@ STAGES = (
         after_collect=True,
     ),
 )
+ERROR = JobError("ValueError", "too dear")
 INPUTS = '{"path":"leads.csv","rate":2}'
 
 
@@ -53,7 +56,7 @@ def partial(past: Past, **given: str) -> tuple[str, str, str]:
 def _dead(past: Past, run_id: str) -> list[dict[str, str]]:
     from millrace.ledger.rows import JobFilter
 
-    return [job.as_json() for job in past.ledger.reads.jobs(JobFilter(run=run_id, status="dead")).jobs]
+    return [job.as_json() for job in past.ledger.reads.jobs(JobFilter(run=run_id, status="dead", limit=1000)).jobs]
 
 
 def test_an_empty_list_says_what_to_do_next(site: Site, call: Call) -> None:
@@ -218,13 +221,41 @@ def test_what_died_is_put_back_and_the_collect_is_made_again(call: Call, past: P
     assert "leads.total @2" in call("jobs", "list", "--run", run_id).out
 
 
-def test_what_is_put_back_by_one_command_is_collected_once(call: Call, past: Past) -> None:
-    """Its parts are commits of their own; what they put back first may be through before the last."""
-    run_id, points, lead = partial(past)
-    done = call("jobs", "retry", points, lead, "--yes")
-    assert (done.code, past.ledger.reads.runs_to_resume()) == (0, {})
+def test_what_is_put_back_by_one_command_is_collected_once(site: Site, past: Past) -> None:
+    """It goes in parts; what the first of them put back is through, collect and all, before the second comes."""
+    run_id = past.run(*STAGES, pipeline="leads", inputs=INPUTS)
+    (source,) = past.of_stage(run_id, "lead")
+    past.moves.emit(source, [Item("1")] * 520, position=520, chain="c", begun=0).wait()
+    past.moves.succeed(source, '{"records":520}', duration_s=0.1).wait()
+    dying = [*past.of_stage(run_id, "points"), *past.of_stage(run_id, "points")]
+    for ticket in [past.moves.give_up(held, ERROR, duration_s=0.1, cause="gave up") for held in dying]:
+        ticket.wait()
+    assert work_off(past) == 1, "the first collect"
+    dead = [job["id"] for job in _dead(past, run_id)]
+    worked = []
+
+    def ids() -> Iterator[str]:
+        for number, job_id in enumerate(dead):
+            if number == 500:
+                worked.append(work_off(past))
+            yield job_id
+
+    acts = Retries(Session(site.config))
+    acts.on_ids(ids())
+    assert (len(acts.moved), acts.code, worked) == (520, 0, [500])
+    assert work_off(past) == 21
     run = past.ledger.reads.run(run_id)
-    assert (run.status, run.edition) == ("running", 2)
+    assert (run.status, run.edition, past.ledger.reads.runs_to_resume()) == ("succeeded", 2, {})
+
+
+def work_off(past: Past) -> int:
+    """Let all succeed that is there and that comes; return how many jobs that were."""
+    done = 0
+    while claims := past.moves.claim("default", 500).wait():
+        for ticket in [past.moves.succeed(held, "1", duration_s=0.1) for held in claims]:
+            ticket.wait()
+        done += len(claims)
+    return done
 
 
 def test_nothing_to_put_back_is_exit_5(call: Call, past: Past) -> None:

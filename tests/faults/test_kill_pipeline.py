@@ -190,24 +190,6 @@ def test_dead_records_come_into_a_second_edition_once_though_all_who_do_it_are_k
 
 
 @pytest.mark.parametrize("flow", BOTH)
-def test_dead_letters_that_one_command_puts_back_are_collected_once(
-    site: Scratch, referee: RunsReferee, dice: random.Random, flow: str
-) -> None:
-    """In parts, while the workers run what came first; a daemon that is killed in its midst changes nothing."""
-    daemon = site.serve()
-    run_id = referee.start(flow, count=1300, ill=2)
-    assert referee.await_end(run_id).status == "partial"
-    (site.root / "cured").touch()
-    command = subprocess.Popen(site.argv("dead", "retry", "--all", "--yes"), cwd=site.root, stdout=subprocess.DEVNULL)
-    with command:
-        wait(dice, 1.5)
-        kill_and_restart(site, daemon, dice)
-        assert command.wait(LIMIT_S) == 0
-    assert referee.await_end(run_id).status == "succeeded"
-    referee.judge_run(run_id, 1300, editions=(1, 2))
-
-
-@pytest.mark.parametrize("flow", BOTH)
 def test_a_resume_ends_though_all_that_it_puts_back_dies_again(site: Scratch, referee: RunsReferee, flow: str) -> None:
     """It takes them in parts: what died again since the first of them is left for the next resume."""
     site.serve()

@@ -279,3 +279,12 @@ def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
     assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made)
     (first, *_) = plans(book, lambda: reads.runs(RunFilter(after="f")))
     assert first.startswith("SEARCH run USING PRIMARY KEY (id<?)")
+
+
+def test_what_schedules_came_to_is_summed_without_looking_up_what_succeeded(book: Book) -> None:
+    """A day of hundreds of minute-schedules is a million jobs, nearly all of which succeeded."""
+    (plan,) = plans(book, lambda: book.ledger.reads.fire_sums(["a", "b"], START_MS, START_MS + 1, now=START_MS))
+    assert "SEARCH fire USING PRIMARY KEY (key=? AND due_at>? AND due_at<?)" in plan
+    for status in ("dead", "cancelled", "waiting", "queued", "running"):
+        assert f"USING COVERING INDEX job_{status}" in plan
+    assert not re.search(r"SCAN (job|fire)(?! USING COVERING INDEX job_)", plan), plan

@@ -76,9 +76,8 @@ def play_with(script: Script, fault: Fault, when: str, log: Path) -> Try:
 
 def told_clearly(daemon: Served) -> bool:
     """Return whether it said why it ended, for people: an event or a line, and no traceback."""
-    return "Traceback" not in daemon.text() and bool(
-        daemon.events("daemon.failed") or daemon.text().startswith("Error") or "ledger" in daemon.text()
-    )
+    said = any(line.startswith("millrace: ") for line in daemon.text().splitlines())
+    return "Traceback" not in daemon.text() and bool(said or daemon.events("daemon.failed"))
 
 
 def test_a_disk_that_is_full_at_any_write_refuses_and_recovers(
@@ -117,3 +116,13 @@ def test_a_disk_that_fails_at_any_call_ends_the_daemon_loudly_and_loses_nothing(
         done.script.site.__exit__()
     print(f"{len(ends)}: {ends}")  # noqa: T201 - shown by -rP
     assert any(code for _, code in ends), "nothing ended"
+
+
+def test_a_daemon_that_starts_on_a_full_disk_says_so(make_site: MakeSite, tmp_path: Path) -> None:
+    """Its first write is the note of its pid. With the code of wrong settings, systemd would never try again."""
+    site = make_site()
+    daemon = site.launch(before=injecting("pwrite64", "error=ENOSPC", "1", tmp_path / "calls"))
+    assert daemon.end() == 75
+    assert "No space left" in daemon.text()
+    assert told_clearly(daemon), daemon.text()
+    assert site.serve().stop() == 0

@@ -7,16 +7,18 @@ could turn a starting daemon away. (fcntl(2), "Open file description locks".)
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
 from typing import TYPE_CHECKING, Final
 
-from millrace.errors import AlreadyRunning, SettingsError
+from millrace.errors import AlreadyRunning, LedgerError, LedgerFull, MillraceError, SettingsError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 
 
@@ -27,7 +29,8 @@ def take_lock(ledger: Path) -> int:
     There is no way to give it back but the end of the process: a thread that would not stop runs its job until then,
     and a daemon that started meanwhile would run that job beside it.
 
-    Raises: AlreadyRunning with the pid of the daemon that has it; SettingsError if the state folder cannot be used.
+    Raises: AlreadyRunning with the pid of the daemon that has it; SettingsError if the state folder cannot be used,
+        LedgerFull or LedgerError if its disk is full or fails.
     """
     file = _opened(_path(ledger))
     try:
@@ -39,8 +42,11 @@ def take_lock(ledger: Path) -> int:
         raise AlreadyRunning(
             f"a daemon already serves {ledger} ({who}): stop that one first, or give this one a state folder of its own"
         ) from None
-    os.ftruncate(file, 0)
-    os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+    try:
+        os.ftruncate(file, 0)
+        os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise _trouble(ledger.parent, error) from error
     return file
 
 
@@ -67,8 +73,15 @@ def _opened(path: Path) -> int:
         # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        msg = f"the state folder {path.parent} cannot be used: {error.strerror}. It is [site] state in config.toml"
-        raise SettingsError(msg) from error
+        raise _trouble(path.parent, error) from error
+
+
+def _trouble(folder: Path, error: OSError) -> MillraceError:
+    """Return what to raise: a full or a broken disk is no fault of the settings, and another start may find it well."""
+    msg = f"the state folder {folder} cannot be used: {error.strerror}. It is [site] state in config.toml"
+    if error.errno in _FULL:
+        return LedgerFull(msg)
+    return LedgerError(msg) if error.errno == errno.EIO else SettingsError(msg)
 
 
 def _path(ledger: Path) -> Path:

@@ -129,3 +129,15 @@ def test_jobs_of_an_older_ledger_go_on_and_runs_work_beside_them(old: Path) -> N
         works.work_off()
         assert works.run(run_id).status == "succeeded"
         assert works.sound()
+
+
+def test_a_ledger_of_version_2_gets_what_large_values_need(tmp_path: Path) -> None:
+    """Version 2 never was released, but sites that followed the work have it."""
+    path = tmp_path / "two.db"
+    Ledger(path).close()
+    after = schema(path)
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("DROP TABLE blob")
+        connection.execute("PRAGMA user_version = 2")
+    Ledger(path).close()
+    assert schema(path) == after

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from millrace import Pipeline
 from millrace.errors import MillraceError
 from millrace.runner import tree
+from millrace.runner.attempt import attempt
 from millrace.runner.life import Birth, ChildProcess, ServerLost
 from millrace.runner.line import SocketLine
 from millrace.runner.prctl import die_with_parent
@@ -132,3 +134,17 @@ def test_processes_that_do_not_die_are_not_waited_for_for_ever() -> None:
     assert tree.kill_all(lambda: [never], pauses.append) is None
     assert len(pauses) == tree.MAX_PASSES
     assert not tree.send(never, signal.SIGKILL)
+
+
+def test_a_stage_that_is_called_outside_a_run_says_what_it_needs() -> None:
+    """It would otherwise fail somewhere in its collecting, by a name that tells nothing."""
+    flow = Pipeline("flow", inputs={"n": int})
+
+    @flow.stage
+    def twice(n: int) -> int:
+        return 2 * n
+
+    verdict = attempt(twice, '{"n":1}')
+
+    assert verdict.error is not None
+    assert (verdict.error.type, "outside one" in verdict.error.message) == ("Unsupported", True)

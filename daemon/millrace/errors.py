@@ -22,7 +22,7 @@ what is wrong, where, and what to do.
     ├── LedgerError          exit 1   HTTP 500 the database did not do what was asked
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
-    │   ├── LedgerDamaged    exit 1   HTTP 500 the file of a large value is missing, or not what was written
+    │   ├── ValueDamaged     exit 1   HTTP 500 the file of a large value is missing, or not what was written
     │   └── LedgerForeign    exit 78           not a ledger, or one of another version
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
@@ -238,10 +238,10 @@ class LedgerFull(LedgerError):
     type = "disk-full"
 
 
-class LedgerDamaged(LedgerError):
+class ValueDamaged(LedgerError):
     """The file of a large value is missing, or not what was written; the message names it."""
 
-    type = "ledger-damaged"
+    type = "value-damaged"
 
 
 class LedgerForeign(LedgerError):

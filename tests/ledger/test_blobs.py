@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
-from millrace.errors import KeyConflict, LedgerDamaged, LostClaim
+from millrace.errors import KeyConflict, LostClaim, ValueDamaged
 from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, Blobs, folder_of, reference
 from millrace.ledger.effect_rows import EffectEnd, Intent
@@ -161,12 +161,12 @@ def test_a_missing_or_changed_file_is_named_and_never_taken_for_the_value(book: 
     assert (blob_rows.missing(reads), blob_rows.damaged(reads)) == ([], [])
     place = folder_of(book.path) / (reference(held.payload) or pytest.fail("no reference")).name
     place.write_text(large("y"))
-    with pytest.raises(LedgerDamaged, match=place.name):
+    with pytest.raises(ValueDamaged, match=place.name):
         reads.whole(held.payload)
     assert blob_rows.missing(reads) == []  # of the same length: only a look at all of it tells
     assert held.job_id in blob_rows.damaged(reads)[0]
     place.unlink()
-    with pytest.raises(LedgerDamaged, match=r"cannot be read: .*: No such file"):
+    with pytest.raises(ValueDamaged, match=r"cannot be read: .*: No such file"):
         reads.whole(held.payload)
     ((lost, path),) = blob_rows.missing(reads)
     assert (lost.owner, path) == (held.job_id, place)
@@ -185,7 +185,7 @@ def test_arguments_that_are_lost_are_shown_as_lost(book: Book) -> None:
     ((job_id,),) = book.sql("SELECT id FROM job WHERE stage = 'points'")
     for name in files(book):
         (folder_of(book.path) / name).unlink()
-    with pytest.raises(LedgerDamaged):
+    with pytest.raises(ValueDamaged):
         works.reads.arguments(run_id, "points", "1")
     assert "$damaged" in with_arguments(works.reads, book.row(job_id)).payload
 
@@ -225,7 +225,7 @@ def test_a_value_whose_file_was_removed_on_its_way_is_refused(book: Book) -> Non
     found = reference(lost)
     assert found is not None
     assert book.ledger.moves.remove_strays([found.name]).wait(LIMIT_S) == 1
-    with pytest.raises(LedgerDamaged, match="send it again"):
+    with pytest.raises(ValueDamaged, match="send it again"):
         book.accept(payload=lost)
     assert book.ledger.reads.status_counts()["queued"] == 0
     assert book.balanced()

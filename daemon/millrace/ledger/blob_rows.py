@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import apsw
 
-from millrace.errors import LedgerDamaged
+from millrace.errors import ValueDamaged
 from millrace.ledger.blobs import Blobs, Reference, folder_of, reference
 from millrace.ledger.database import translate
 from millrace.ledger.history import dump
@@ -55,13 +55,13 @@ def keep(tx: Transaction, text: str | None, owner: str, client: str) -> None:
     """
     Note whose a value is, if it is a large one.
 
-    Raises: LedgerDamaged if its file is not there: then nothing may refer to it.
+    Raises: ValueDamaged if its file is not there: then nothing may refer to it.
     """
     found = reference(text)
     if found is None:
         return
     if not os.access(folder_of(tx.connection.filename) / found.name, os.F_OK):
-        raise LedgerDamaged("the file of a large value was removed before the value was accepted: send it again")
+        raise ValueDamaged("the file of a large value was removed before the value was accepted: send it again")
     tx.run(_KEEP, (found.name, owner, client, found.size, found.digest))
 
 
@@ -134,7 +134,7 @@ def damaged(reads: Reads) -> list[str]:
     for one in of_ledger(reads):
         try:
             reads.blobs.whole(str(one.reference))
-        except LedgerDamaged as error:
+        except ValueDamaged as error:
             found[one.name] = f"{error} ({one.owner})"
     gone = {name for some in _pieces(list(found)) for name in _unknown(reads, some)}
     return [why for name, why in found.items() if name not in gone]

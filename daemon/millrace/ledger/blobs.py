@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from millrace.clock import SYSTEM, Clock
-from millrace.errors import LedgerDamaged, LedgerError, LedgerFull
+from millrace.errors import LedgerError, LedgerFull, ValueDamaged
 from millrace.ledger.ids import new_id
 
 if TYPE_CHECKING:
@@ -109,20 +109,20 @@ class Blobs:
         """
         Return the value that a column stands for.
 
-        Raises: LedgerDamaged if its file is missing, or not what was written.
+        Raises: ValueDamaged if its file is missing, or not what was written.
         """
         if not is_reference(text):
             return text
         found = reference(text)
         if found is None:
-            raise LedgerDamaged("what refers to the file of a large value is damaged itself")
+            raise ValueDamaged("what refers to the file of a large value is damaged itself")
         place = self.folder / found.name
         try:
             data = place.read_bytes()
         except OSError as error:
-            raise LedgerDamaged(f"the file of a large value cannot be read: {place}: {error.strerror}") from error
+            raise ValueDamaged(f"the file of a large value cannot be read: {place}: {error.strerror}") from error
         if blake2b(data, digest_size=16).hexdigest() != found.digest:
-            raise LedgerDamaged(f"the file of a large value is not what was written: {place}")
+            raise ValueDamaged(f"the file of a large value is not what was written: {place}")
         return data.decode()
 
     def sizes(self) -> dict[str, int]:

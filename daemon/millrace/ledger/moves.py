@@ -407,7 +407,7 @@ class Moves:
         """
         Return the value that a text from the ledger stands for; see `blobs.Blobs.whole`.
 
-        Raises: LedgerDamaged.
+        Raises: ValueDamaged.
         """
         return text if self._blobs is None else self._blobs.whole(text)
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-from millrace.errors import LedgerDamaged, NotFound
+from millrace.errors import NotFound, ValueDamaged
 from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
 from millrace.ledger.run_rows import RunRow
 
@@ -21,7 +21,7 @@ def shown(whole: Whole, text: str) -> str:
     """Return a value for people to see; one that is lost is shown as such, as the rest of its row tells something."""
     try:
         return whole(text)
-    except LedgerDamaged as error:
+    except ValueDamaged as error:
         return json.dumps({"$damaged": str(error)})
 
 

@@ -95,7 +95,7 @@ class Reads(RunReads, FireReads, EffectReads):
         """
         Return the value that a text of the ledger stands for; see `blobs.Blobs.whole`.
 
-        Raises: LedgerDamaged.
+        Raises: ValueDamaged.
         """
         return self.blobs.whole(text)
 

@@ -127,7 +127,7 @@ class RunReads:
         """
         Return the inputs of a run, JSON text of an object.
 
-        Raises: NotFound if there is no such run; LedgerDamaged.
+        Raises: NotFound if there is no such run; ValueDamaged.
         """
         found = self._rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
         if not found:
@@ -142,7 +142,7 @@ class RunReads:
         Args:
             record: As the job has it: a number, `@` and an edition, or None.
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
-        Raises: LedgerDamaged if one of them is lost.
+        Raises: ValueDamaged if one of them is lost.
         """
         net = self._net(run_id)
         asked = net.nodes[stage].stage
@@ -181,7 +181,7 @@ class RunReads:
             after: The number of the record after which to begin, ≥ 0.
             limit: How many at most, ≥ 1.
         Returns: The number of each record, and JSON text.
-        Raises: LedgerDamaged if one of them is lost.
+        Raises: ValueDamaged if one of them is lost.
         """
         fanout = self._net(run_id).fanout_of(stage)
         if fanout == stage:

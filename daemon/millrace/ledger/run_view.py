@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from millrace.errors import LedgerDamaged
+from millrace.errors import ValueDamaged
 from millrace.ledger.rows import JobFilter
 
 if TYPE_CHECKING:
@@ -95,6 +95,6 @@ def with_arguments(reads: Reads, job: JobRow) -> JobRow:
         inputs = json.loads(reads.run_inputs(job.run_id))
         given = {name: inputs[name] for name in stage.inputs if name in inputs}
         given |= {name: json.loads(text) for name, text in reads.arguments(job.run_id, job.stage, job.record).items()}
-    except LedgerDamaged as error:
+    except ValueDamaged as error:
         given = {"$damaged": str(error)}
     return replace(job, payload=json.dumps(given, ensure_ascii=False, separators=(",", ":")))

@@ -23,7 +23,7 @@ def gathered(held: Claim, task: Task[..., Any], reads: Reads) -> Claim:
     """
     Return the claim with the payload that its function is called with; that of a plain task as it is.
 
-    Raises: LedgerDamaged if a large value is lost; LedgerError.
+    Raises: ValueDamaged if a large value is lost; LedgerError.
     """
     if not isinstance(task, Stage) or held.run_id is None or (task.kind == "fanout" and held.record is not None):
         # A bad item that is tried once more is its own payload.

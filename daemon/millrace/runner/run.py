@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MS
-from millrace.errors import LedgerDamaged, UnknownTask
+from millrace.errors import UnknownTask, ValueDamaged
 from millrace.events import AttemptStarted
 from millrace.ledger.rows import JobError
 from millrace.runner.batch import Batch
@@ -73,7 +73,7 @@ def _verdict(live: Live, kit: Kit, batch: Batch, *, isolated: bool) -> tuple[Ver
     policy = kit.defaults.of(task.policy)
     try:
         return _run(task, live, kit, policy, batch, isolated=isolated), policy
-    except LedgerDamaged as error:  # to run it with anything else would be worse than not to run it
+    except ValueDamaged as error:  # to run it with anything else would be worse than not to run it
         return Verdict("gave_up", error=JobError("Damaged", str(error)), reason="damaged"), policy
     except Exception as error:  # noqa: BLE001 - the engine's own failure must not leave a job without an outcome
         return Verdict("failed", error=JobError("EngineError", str(error), error_of(error).traceback)), policy

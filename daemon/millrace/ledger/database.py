@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from millrace.errors import LedgerBusy, LedgerError, LedgerForeign, LedgerFull, NotFound
+from millrace.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerForeign, LedgerFull, NotFound
+from millrace.ledger.made import refuse_if_gone
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,6 +17,7 @@ VERSION: Final = 2  # of the schema; what leads to it stands in `migrations`
 # Older versions have a rare race that corrupts a WAL database when a checkpoint meets a write (fixed in 3.51.3).
 OLDEST_SQLITE: Final = (3, 51, 3)
 BUSY_MS: Final = 5_000
+_FATAL: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
 _SYNCHRONOUS: Final = frozenset({"full", "normal", "extra"})
 
 
@@ -51,8 +53,9 @@ def open_reader(path: Path) -> apsw.Connection:
     """
     Return a read-only connection.
 
-    Raises: NotFound if there is no ledger yet; LedgerForeign if the file is something else.
+    Raises: NotFound if there is no ledger yet, LedgerGone if there was one; LedgerForeign if it is something else.
     """
+    refuse_if_gone(path)
     if not path.exists():
         msg = f"no ledger at {path}: it is made by the first `millrace serve` or `millrace submit`"
         raise NotFound(msg)
@@ -97,6 +100,13 @@ def translate(error: apsw.Error) -> LedgerError:
             return LedgerFull("the disk is full: nothing of this was written. Free some space; no restart is needed")
         case apsw.BusyError() | apsw.LockedError():
             return LedgerBusy(f"the ledger is locked by another process: {text}")
+        case apsw.CorruptError():
+            return LedgerDamaged(
+                f"the ledger's file is damaged ({error}): keep a copy of it with its -wal, and put a backup back "
+                "(millrace restore). millrace doctor tells where"
+            )
+        case apsw.ReadOnlyError():
+            return LedgerError("the ledger cannot be written: its file or its file system is read-only for this user")
         case apsw.NotADBError():
             return LedgerForeign(f"the file is not a database: {text}")
         case _:
@@ -105,4 +115,4 @@ def translate(error: apsw.Error) -> LedgerError:
 
 def is_fatal(error: Exception) -> bool:
     """Return whether the connection cannot be trusted any more: the daemon exits rather than guess."""
-    return isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError | apsw.CantOpenError)
+    return isinstance(error, _FATAL)

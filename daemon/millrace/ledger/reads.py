@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import LedgerError, NotFound
+from millrace.errors import LedgerDamaged, LedgerError, NotFound
 from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
@@ -50,6 +50,7 @@ class Reads(RunReads, FireReads, EffectReads):
         self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._closed = False
+        self.damage: str | None = None  # what a look has met: no more is to be written on such a file
 
     @staticmethod
     def open(path: Path) -> Reads:
@@ -78,16 +79,27 @@ class Reads(RunReads, FireReads, EffectReads):
             raise LedgerError("the ledger is closed")
         found: apsw.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = self._local.connection = open_reader(self._path)
+            try:
+                found = self._local.connection = open_reader(self._path)
+            except LedgerDamaged as error:
+                self.damage = self.damage or str(error)
+                raise
             with self._lock:
                 self._open.add(found)
+        return found
+
+    def blame(self, error: apsw.Error) -> LedgerError:
+        """Return our own error for one of the driver; a file that is damaged is noted for whoever must stop."""
+        found = translate(error)
+        if isinstance(found, LedgerDamaged) and self.damage is None:
+            self.damage = str(found)
         return found
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self.blame(error) from error
 
     def job(self, job_id: str) -> JobRow:
         """
@@ -232,7 +244,7 @@ class Reads(RunReads, FireReads, EffectReads):
             finally:
                 connection.execute("ROLLBACK")
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self.blame(error) from error
         return _balance(tallies, rows)
 
     def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:

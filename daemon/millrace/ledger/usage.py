@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
-from millrace.ledger.database import translate
-
 if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
 
@@ -29,7 +27,7 @@ def table_bytes(reads: Reads) -> dict[str, int]:
     try:
         return {str(name): int(count) for name, count in reads.connection().execute(_TABLES)}
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error
 
 
 def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
@@ -37,6 +35,6 @@ def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
     try:
         shares = {str(client): int(count) for client, count in reads.connection().execute(_SHARES)}
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error
     total, size = sum(shares.values()), sum(tables.get(name, 0) for name in _OF_JOBS)
     return {client: round(size * count / total) for client, count in shares.items()}

@@ -49,9 +49,10 @@ test: $(READY) ## run the suite in under 3 minutes (make test ARGS="-k retry" pi
 test/daemons: $(READY) ## drive real daemons, and follow every page of the docs
 	$(PYTEST) -n auto $(DAEMONS) $(ARGS)
 
+# Two at once: most of them wait most of the time. Those that lack a right or a tool are skipped, and told with the reason.
 .PHONY: test/faults
 test/faults: $(READY) ## kill, break and fill: the fault tests, bounded; FAULT_ROUNDS=100 for more
-	$(if $(wildcard tests/faults/test_*.py),$(PYTEST) tests/faults $(ARGS),@true)
+	$(if $(wildcard tests/faults/test_*.py),$(PYTEST) -n 2 -rs tests/faults $(ARGS),@true)
 
 test/%: $(READY) ## run the tests of one room
 	$(PYTEST) tests/$* $(ARGS)

@@ -18,9 +18,21 @@ from typing import Final
 
 from figure import Figure, Steal, table
 
-SCRIPTS: Final = ("drain", "enqueue", "latency", "parallel", "backlog", "blobs", "idle", "schedules", "pipeline")
+SCRIPTS: Final = (
+    "drain",
+    "enqueue",
+    "latency",
+    "parallel",
+    "backlog",
+    "blobs",
+    "idle",
+    "schedules",
+    "recovery",
+    "proof",
+    "pipeline",
+)
 LIMIT_S: Final = 240.0
-LONG: Final = {"pipeline": 1500.0}  # hundreds of thousands of records, twice
+LONG: Final = {"pipeline": 1500.0, "proof": 600.0}  # hundreds of thousands of records, twice; a million jobs
 
 
 def taken(script: str, *, quick: bool) -> list[Figure]:

@@ -76,6 +76,13 @@ def nap(ms: int) -> None:
     time.sleep(ms / 1000)
 
 
+@task(queue="process", backoff="1h..1h")
+def nap_child(ms: int, mark: str) -> None:
+    """Leave a file, and sleep, in a child."""
+    os.close(os.open(mark, os.O_WRONLY | os.O_CREAT))
+    time.sleep(ms / 1000)
+
+
 @task(queue="thread")
 def stamp(fifo: str) -> None:
     """Tell when the first line ran, in a thread."""

@@ -23,7 +23,9 @@ what is wrong, where, and what to do.
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
     │   ├── ValueDamaged     exit 1   HTTP 500 the file of a large value is missing, or not what was written
-    │   └── LedgerForeign    exit 78           not a ledger, or one of another version
+    │   ├── LedgerForeign    exit 78           not a ledger, or one of another version
+    │   ├── LedgerGone       exit 78           there was one here, and an empty one must not take its place
+    │   └── LedgerDamaged    exit 78           a page of it is broken
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
     ├── RulesError                             a decision table is not there, or asks for what it was not told
@@ -249,6 +251,20 @@ class LedgerForeign(LedgerError):
 
     exit_code = 78
     type = "ledger-foreign"
+
+
+class LedgerGone(LedgerError):
+    """A ledger was made in this place before, and is not there any more."""
+
+    exit_code = 78
+    type = "ledger-gone"
+
+
+class LedgerDamaged(LedgerError):
+    """The file holds what SQLite did not write: what is left of it is not to be trusted."""
+
+    exit_code = 78
+    type = "ledger-damaged"
 
 
 class BackupBroken(MillraceError):

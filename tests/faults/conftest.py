@@ -57,6 +57,7 @@ def dice(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
     seed = os.environ.get("FAULT_SEED") or str(random.SystemRandom().randrange(10**9))
     with capsys.disabled():
         sys.stdout.write(f"\n{request.node.name}: FAULT_SEED={seed}\n")
+    request.node.add_report_section("setup", "chance", f"FAULT_SEED={seed}")  # what a worker prints, nobody sees
     return random.Random(seed)
 
 

@@ -6,20 +6,23 @@ the jobs) with what the ledger says, by SQL of its own.
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import threading
+from collections import Counter, defaultdict
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import apsw
+import httpx
 
 from tests.process.scratch import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
-    from tests.process.scratch import Scratch
+    from tests.process.scratch import Scratch, Served
 
 FINAL = frozenset({"succeeded", "dead", "cancelled"})
 
@@ -164,9 +167,61 @@ class Referee:
         lanes = self.rows("SELECT sum(waiting), sum(queued), sum(running) FROM lane")
         assert lanes == [(0, 0, 0)], f"lanes still count open work: {lanes}"
 
-    def judge_leavings(self) -> None:
+    def judge_leavings(self, *expected: str) -> None:
         """After the daemon's end nothing of it is left: no process, no temporary file, no child on record."""
         assert self.site.marked() == []
-        left = {path.name for path in self.site.state.iterdir()}
-        assert not left & {"scratch", "wake.sock"}, left
+        left = {path.name for path in self.site.state.iterdir() if not path.name.startswith("millrace.db")}
+        assert left <= {"admin.token"} | set(expected), left
+        files = {path.name for path in self.site.state.glob("millrace.db*")}
+        assert files <= {f"millrace.db{end}" for end in ("", "-wal", "-shm", ".lock", ".made")}, files
         assert self.rows("SELECT pid FROM child") == []
+
+
+def judge_log(daemon: Served, most: int = 5) -> None:
+    """A fault is told, and not again and again: of no kind of warning are there more than a few."""
+    lines = [json.loads(line) for line in daemon.text().splitlines() if line.startswith("{") and line.endswith("}")]
+    kinds = Counter(line["event"] for line in lines if line["level"] not in {"debug", "info"})
+    assert all(count <= most for count in kinds.values()), kinds
+    assert kinds["daemon.failed"] <= 1, kinds
+    assert "Traceback" not in daemon.text()
+
+
+def channels(pid: int) -> int:
+    """Return how many pipes and sockets a process has open: what a lost child would leave behind in the daemon."""
+    found = 0
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found += str(entry.readlink()).startswith(("pipe:", "socket:"))
+    return found
+
+
+class Poller:
+    """Asks /readyz again and again, as a load balancer does; `answers` are the codes that it heard, 0 for none."""
+
+    def __init__(self, site: Scratch) -> None:
+        self._url = f"http://127.0.0.1:{site.port}/readyz"
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._work)
+        self.answers: list[int] = []
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def next(self, count: int = 2) -> list[int]:
+        """Wait for answers to questions that are yet to be asked."""
+        known = len(self.answers) + 1  # one may be under way
+        until(lambda: len(self.answers) >= known + count, "answers")
+        return self.answers[known:]
+
+    def _work(self) -> None:
+        with httpx.Client(timeout=0.5, trust_env=False) as client:
+            while not self._end.wait(0.05):
+                try:
+                    self.answers.append(client.get(self._url).status_code)
+                except httpx.TransportError:
+                    self.answers.append(0)

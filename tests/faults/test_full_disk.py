@@ -8,9 +8,6 @@ outcomes that could not be written are written later and not lost, and all goes 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +17,7 @@ from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
+from tests.faults.mounts import mounted
 from tests.faults.referee import Referee
 from tests.process.scratch import until
 
@@ -31,27 +29,18 @@ if TYPE_CHECKING:
     from tests.process.scratch import Scratch
 
 BALLAST = 4 * 2**20
-MOUNT, UMOUNT = shutil.which("mount") or "", shutil.which("umount") or ""
 FILL = "x" * 40_000
+LINES = 500
 
 
 @pytest.fixture
 def cramped(make_site: MakeSite) -> Iterator[Scratch]:
     """A site whose state folder is a small file system, with a file on it whose end makes room."""
-    if os.geteuid() != 0 or not (MOUNT and UMOUNT):
-        pytest.skip("only root may mount a small file system")
     site = make_site()
-    site.state.mkdir()
-    argv = [MOUNT, "-t", "tmpfs", "-o", "size=8m", "millrace-test", str(site.state)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"mount is not permitted here: {done.stderr.strip()}")
-    try:
+    with mounted(site.state, "size=8m"):
         (site.state / "ballast").write_bytes(b"\0" * BALLAST)
         yield site
-    finally:
         site.__exit__()
-        subprocess.run([UMOUNT, "-l", str(site.state)], check=True)
 
 
 @pytest.mark.parametrize("queue", ["io", "default"])
@@ -112,3 +101,24 @@ def test_a_large_value_that_does_not_fit_is_refused_and_leaves_nothing(cramped: 
         accepted.append(ledger.moves.accept([NewJob("add", "q", text)]).wait(30)[0].id)
         assert {ledger.reads.job(job_id).payload for job_id in accepted} == {text}
         assert ledger.reads.balance(count_rows=True).difference == 0
+
+
+def test_a_log_on_a_full_disk_costs_no_work_and_says_what_it_lacks(site: Scratch, tmp_path: Path) -> None:
+    """The log is the first to meet a full disk: it must not take the jobs with it, and must own up to its gap."""
+    referee = Referee(site, tmp_path / "acks.log")
+    with mounted(tmp_path / "log", "size=128k") as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"\0" * 64 * 1024)
+        daemon = site.serve(log=disk / "daemon.log")
+        site.put(*(NewJob("mark", "io", f'{{"n":{n}}}') for n in range(LINES)))
+        referee.await_rest(30)
+        assert site.ask("GET", "/readyz").status_code == 200, "work can be done, though it cannot be told"
+        assert len(daemon.text()) <= 64 * 1024, "the log was never full: the test proves nothing"
+        ballast.unlink()
+        site.await_final(site.submit("mark", queue="io", n=LINES))
+        lost = daemon.await_event("log.dropped")
+        told = lost["lines"] + len(daemon.events("job.ended"))
+        assert LINES < told <= LINES + 2, "each line is there or counted; one may be both, but for its end"
+        assert daemon.stop() == 0
+    referee.judge()
+    referee.judge_leavings()

@@ -15,19 +15,21 @@ from typing import TYPE_CHECKING
 import apsw
 
 from millrace.ledger.rows import NewJob
-from tests.faults.referee import Referee
+from tests.faults.referee import Referee, judge_log
 from tests.process.scratch import until
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.process.scratch import Scratch
 
 JOBS = 200
 WAITS = 2  # the daemon tells of each five seconds
+MOST_WAITS = 12  # a minute, with FAULT_ROUNDS of six and more
 
 
-def test_a_locked_ledger_delays_and_loses_nothing(site: Scratch, tmp_path: Path) -> None:
+def test_a_locked_ledger_delays_and_loses_nothing(site: Scratch, tmp_path: Path, rounds: Callable[[int], int]) -> None:
     """Jobs that end, requests that come, and a command, all while nothing can be written."""
     daemon = site.serve()
     referee = Referee(site, tmp_path / "acks.log")
@@ -47,7 +49,8 @@ def test_a_locked_ledger_delays_and_loses_nothing(site: Scratch, tmp_path: Path)
             pool.submit(client.post, "/api/v1/jobs", json={"task": "mark", "queue": "io", "payload": {"n": 10 + n}})
             for n in range(JOBS)
         ]
-        until(lambda: len(daemon.events("ledger.locked")) >= WAITS, "the daemon to say that it waits", limit_s=60)
+        waits = min(rounds(WAITS), MOST_WAITS)
+        until(lambda: len(daemon.events("ledger.locked")) >= waits, "the daemon to say that it waits", limit_s=120)
         assert not any(post.done() for post in posts), "acknowledged while nothing could be written"
         assert command.poll() is None, "the command did not wait"
         assert site.ask("GET", "/livez").status_code == 200
@@ -62,4 +65,5 @@ def test_a_locked_ledger_delays_and_loses_nothing(site: Scratch, tmp_path: Path)
     referee.await_rest(30)
     referee.judge()
     assert referee.rows("SELECT count(*), sum(attempt) FROM job") == [(JOBS + 5, JOBS + 5)], "a job ran more than once"
+    judge_log(daemon, most=waits + 2)
     assert daemon.stop() == 0

@@ -124,4 +124,4 @@ def test_folding_leaves_one_file(book: Book) -> None:
         with pytest.raises(LedgerError, match="locked"):
             fold(book.path)
     fold(book.path)
-    assert [path.name for path in book.path.parent.glob(f"{book.path.name}*")] == [book.path.name]
+    assert [path.name for path in book.path.parent.glob(f"{book.path.name}-*")] == []

@@ -6,6 +6,8 @@ import io
 import json
 import logging
 import os
+import resource
+import signal
 import threading
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -28,6 +30,7 @@ from millrace.observe.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from millrace.events import Event
 
@@ -168,6 +171,32 @@ def test_a_stream_that_breaks_is_survived() -> None:
     log(ENDED)
     log.close()
     assert [(line["event"], line.get("lines")) for line in lines(stream)] == [("log.dropped", 2), ("job.ended", None)]
+
+
+def test_what_a_full_disk_cut_off_is_counted_and_spoils_no_other_line(tmp_path: Path) -> None:
+    """Half a line must not swallow the one after it, which says how many are missing, nor may that number be lost."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # the write fails instead, as on a full disk
+    path = tmp_path / "log"
+    try:
+        with path.open("w") as stream:
+            log = Log(stream, clock=OneSecond())
+            log(ENDED)
+            assert log.flush()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size * 5 // 2, hard))
+            for _ in range(3):
+                log(ENDED)
+                log(ENDED)
+                assert log.flush()
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+            log(ENDED)
+            log.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    whole = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    assert [line["event"] for line in whole] == ["job.ended", "job.ended", "log.dropped", "job.ended"]
+    assert whole[2]["lines"] == 5
 
 
 def test_a_critical_line_is_written_before_the_emitter_goes_on() -> None:

@@ -254,7 +254,7 @@ def test_a_check_that_cannot_look_has_failed(ledger: Ledger, facts: Facts) -> No
 )
 def test_room_is_judged_by_bytes_and_by_share(free: int, total: int, *, low: bool, out: bool) -> None:
     """A fixed bound alone would call every small disk full."""
-    storage = Storage(0, 0, free, total)
+    storage = Storage(0, 0, free, total, None)
     assert (storage.low, storage.out(None)) == (low, out)
     assert (storage.out(0), storage.out(10**9)) == (False, True)
 
@@ -264,6 +264,7 @@ def test_storage_is_that_of_the_ledger(ledger: Ledger) -> None:
     found = storage_of(ledger.path)
     assert found.database_bytes == ledger.path.stat().st_size
     assert 0 < found.disk_free_bytes <= found.disk_total_bytes
+    assert found.files_free is None or found.files_free > 0
 
 
 class Later:

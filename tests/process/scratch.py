@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from millrace.ledger.rows import JobRow
 
-LIMIT_S = 20.0
+LIMIT_S = 60.0  # a bound, not a measure: a busy machine takes a while to start an interpreter
 PROC = Path("/proc")
 
 
@@ -127,8 +127,7 @@ class Scratch:
             if daemon.alive:
                 daemon.signal(signal.SIGCONT)
                 daemon.kill()
-        if self._reads is not None:
-            self._reads.close()
+        self.forget_reads()
 
     def configure(self, config: str) -> None:
         """Write config.toml anew, with a free port."""
@@ -141,10 +140,20 @@ class Scratch:
         return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
 
     def launch(
-        self, environ: Mapping[str, str] | None = None, stdin: int = subprocess.DEVNULL, before: Sequence[str] = ()
+        self,
+        environ: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+        before: Sequence[str] = (),
+        log: Path | None = None,
     ) -> Served:
-        """Start a daemon and do not wait for it; `before` are words before its command, which must exec it."""
-        log = self.root / f"daemon-{len(self.daemons)}.log"
+        """
+        Start a daemon and do not wait for it.
+
+        Args:
+            before: Words before its command, which must exec it.
+            log: Where its log goes; a file of the site's folder when None.
+        """
+        log = log or self.root / f"daemon-{len(self.daemons)}.log"
         with log.open("wb") as stderr:
             process = subprocess.Popen(
                 [*before, *self.argv("serve")],
@@ -157,9 +166,9 @@ class Scratch:
         self.daemons.append(Served(process, log))
         return self.daemons[-1]
 
-    def serve(self, environ: Mapping[str, str] | None = None) -> Served:
+    def serve(self, environ: Mapping[str, str] | None = None, log: Path | None = None) -> Served:
         """Start a daemon and wait until it serves."""
-        daemon = self.launch(environ)
+        daemon = self.launch(environ, log=log)
         daemon.await_event("daemon.started")
         return daemon
 
@@ -194,6 +203,12 @@ class Scratch:
         if self._reads is None:
             self._reads = Reads.open(self.ledger)
         return self._reads
+
+    def forget_reads(self) -> None:
+        """Close the file, before another one takes its place."""
+        if self._reads is not None:
+            self._reads.close()
+        self._reads = None
 
     def put(self, *jobs: NewJob) -> list[str]:
         """Accept jobs as a command does: straight into the file; then wake the daemon, if one runs."""

@@ -108,15 +108,30 @@ def check_state(places: Places) -> Iterator[Check]:
         yield Check(
             "state", "fail", f"{folder} cannot be written by this user", f"chown or chmod {folder}, or change user"
         )
+    elif (error := _write_error(folder)) is not None:
+        yield Check(
+            "state", "fail", f"no file can be made in {folder}: {error}", "look at its disk and how it is mounted"
+        )
     elif stat.S_IMODE(folder.stat().st_mode) & stat.S_IWOTH:
         yield Check("state", "warn", f"everybody may write to {folder}", f"chmod o-w {folder}")
     else:
         yield Check("state", "ok", f"{folder} can be written")
 
 
+def _write_error(folder: Path) -> str | None:
+    """Rights do not tell of a disk that the kernel made read-only after an error, nor of one without inodes: try."""
+    import tempfile
+
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return error.strerror or str(error)
+
+
 def check_disk(places: Places) -> Iterator[Check]:
     """Whether the disk has room."""
-    from millrace.observe.storage import LOW
+    from millrace.observe.storage import FEW_FILES, LOW
     from millrace.queue.room import reserve_of
 
     folder = next(path for path in (places.ledger.parent, *places.ledger.parent.parents) if path.exists())
@@ -127,7 +142,7 @@ def check_disk(places: Places) -> Iterator[Check]:
         yield Check("disk", "fail", text, "make room: work is not taken in any more")
     elif free < min(LOW[0], LOW[1] * total):
         yield Check("disk", "warn", text, "make room soon")
-    elif disk.f_files and disk.f_favail < 1000:  # noqa: PLR2004 - some file systems count no inodes and say 0 of 0
+    elif disk.f_files and disk.f_favail < FEW_FILES:  # some file systems count no inodes and say 0 of 0
         yield Check("disk", "warn", f"only {disk.f_favail} files can still be made", "delete files, many small ones")
     else:
         yield Check("disk", "ok", text)

@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import apsw
 
-from millrace.ledger.database import translate
-
 if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
 
@@ -26,5 +24,5 @@ def flaws(reads: Reads) -> list[str]:
     try:
         found = [str(row[0]) for row in reads.connection().execute("PRAGMA quick_check(20)")]
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error
     return [] if found == ["ok"] else found

@@ -8,7 +8,8 @@ from typing import Final
 
 import apsw
 
-from millrace.errors import LedgerBusy, LedgerError, LedgerForeign, LedgerFull, NotFound
+from millrace.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerForeign, LedgerFull, NotFound
+from millrace.ledger.made import refuse_if_gone
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
 VERSION: Final = 3  # of the schema; what leads to it stands in `migrations`
@@ -20,6 +21,7 @@ CACHE: Final = -16_000  # KiB, as the pragma has it
 _MB: Final = 1_000_000
 _FEW_PAGES: Final = 50
 _ROOMY: Final = 1_000 * _MB  # a smaller disk has better use for the log's bytes
+_FATAL: Final = (apsw.IOError, apsw.CorruptError, apsw.NotADBError, apsw.CantOpenError, apsw.ReadOnlyError)
 _SYNCHRONOUS: Final = frozenset({"full", "normal", "extra"})
 
 
@@ -55,8 +57,9 @@ def open_reader(path: Path) -> apsw.Connection:
     """
     Return a read-only connection.
 
-    Raises: NotFound if there is no ledger yet; LedgerForeign if the file is something else.
+    Raises: NotFound if there is no ledger yet, LedgerGone if there was one; LedgerForeign if it is something else.
     """
+    refuse_if_gone(path)
     if not path.exists():
         msg = f"no ledger at {path}: it is made by the first `millrace serve` or `millrace submit`"
         raise NotFound(msg)
@@ -129,6 +132,13 @@ def translate(error: apsw.Error) -> LedgerError:
             return LedgerFull("the disk is full: nothing of this was written. Free some space; no restart is needed")
         case apsw.BusyError() | apsw.LockedError():
             return LedgerBusy(f"the ledger is locked by another process: {text}")
+        case apsw.CorruptError():
+            return LedgerDamaged(
+                f"the ledger's file is damaged ({error}): keep a copy of it with its -wal, and put a backup back "
+                "(millrace restore). millrace doctor tells where"
+            )
+        case apsw.ReadOnlyError():
+            return LedgerError("the ledger cannot be written: its file or its file system is read-only for this user")
         case apsw.NotADBError():
             return LedgerForeign(f"the file is not a database: {text}")
         case _:
@@ -137,4 +147,4 @@ def translate(error: apsw.Error) -> LedgerError:
 
 def is_fatal(error: Exception) -> bool:
     """Return whether the connection cannot be trusted any more: the daemon exits rather than guess."""
-    return isinstance(error, apsw.IOError | apsw.CorruptError | apsw.NotADBError | apsw.CantOpenError)
+    return isinstance(error, _FATAL)

@@ -13,6 +13,7 @@ from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
+from millrace.ledger.made import note_made, refuse_if_gone
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
 from millrace.ledger.reads import Reads
@@ -36,7 +37,8 @@ class Ledger:
         path: The database file; made with its folder if it is not there.
         synchronous: full, normal or extra; see `database.pragmas`.
         emit: Where events go.
-    Raises: LedgerForeign if the file is not a ledger of this version; LedgerError if it cannot be opened.
+    Raises: LedgerForeign if the file is not a ledger of this version; LedgerGone if there was one here and now is none;
+        LedgerError if it cannot be opened.
     """
 
     def __init__(self, path: Path, *, clock: Clock = SYSTEM, synchronous: str = "full", emit: Emit = ignore) -> None:
@@ -84,6 +86,7 @@ class Ledger:
             raise
 
     def _open(self) -> apsw.Connection:
+        refuse_if_gone(self.path)
         self._database.connect()
         identify(self._database)  # before the pragmas: journal_mode would write into another program's file
         incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
@@ -92,6 +95,7 @@ class Ledger:
                 continue  # saying it again would be a write: a commit for nothing, and a wait for the write lock
             self._database.execute_sql(f"PRAGMA {name} = {value}")
         migrate(self._database, now_ms=self._clock.now_ms())
+        note_made(self.path)
         connection: apsw.Connection = self._database.connection()
         keep_plans(connection)
         return connection

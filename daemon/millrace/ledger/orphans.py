@@ -12,7 +12,6 @@ import apsw
 
 from millrace.errors import LostClaim, NotFound, WrongStatus
 from millrace.ledger import control
-from millrace.ledger.database import translate
 from millrace.ledger.finish import End, finish
 from millrace.ledger.history import record
 from millrace.ledger.net import Net
@@ -240,4 +239,4 @@ def _rows(reads: Reads, sql: str, values: Sequence[Any]) -> list[Any]:
     try:
         return reads.connection().execute(sql, values).fetchall()
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import apsw
 
-from millrace.ledger.database import translate
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -118,4 +116,4 @@ def _rows(reads: Reads, sql: str, values: Sequence[Any]) -> list[Any]:
     try:
         return reads.connection().execute(sql, values).fetchall()
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error

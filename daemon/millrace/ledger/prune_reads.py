@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from millrace.ledger.database import translate
 from millrace.ledger.prune import RUN_MARK
 from millrace.ledger.states import Status
 
@@ -45,7 +44,7 @@ class PruneReads:
         try:
             return self._reads.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self._reads.blame(error) from error
 
     def old_jobs(self, status: Status, before: int, after: str, limit: int) -> tuple[list[str], str | None]:
         """

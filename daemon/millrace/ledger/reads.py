@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import LedgerError, NotFound
+from millrace.errors import LedgerDamaged, LedgerError, NotFound
 from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import open_reader, translate
@@ -52,6 +52,7 @@ class Reads(RunReads, FireReads, EffectReads):
         self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._closed = False
+        self.damage: str | None = None  # what a look has met: no more is to be written on such a file
 
     @staticmethod
     def open(path: Path) -> Reads:
@@ -80,16 +81,27 @@ class Reads(RunReads, FireReads, EffectReads):
             raise LedgerError("the ledger is closed")
         found: apsw.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = self._local.connection = open_reader(self._path)
+            try:
+                found = self._local.connection = open_reader(self._path)
+            except LedgerDamaged as error:
+                self.damage = self.damage or str(error)
+                raise
             with self._lock:
                 self._open.add(found)
+        return found
+
+    def blame(self, error: apsw.Error) -> LedgerError:
+        """Return our own error for one of the driver; a file that is damaged is noted for whoever must stop."""
+        found = translate(error)
+        if isinstance(found, LedgerDamaged) and self.damage is None:
+            self.damage = str(found)
         return found
 
     def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         try:
             return self.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self.blame(error) from error
 
     def whole(self, text: str) -> str:
         """
@@ -237,7 +249,7 @@ class Reads(RunReads, FireReads, EffectReads):
             finally:
                 connection.execute("ROLLBACK")
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self.blame(error) from error
         return _balance(tallies, rows)
 
     def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.ledger.database import translate
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Recount:
             finally:
                 connection.execute("ROLLBACK")
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self._reads.blame(error) from error
         counted = {key[:3] for key in self._counts}
         return bool(counted - after.keys()) or any(self._differs(key, tally) for key, tally in after.items())
 
@@ -95,7 +94,7 @@ class Recount:
         try:
             return self._reads.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
-            raise translate(error) from error
+            raise self._reads.blame(error) from error
 
 
 def _key(tally: Tally) -> Key:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 from millrace.ledger import blob_rows
-from millrace.ledger.database import translate
 
 if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
@@ -30,7 +29,7 @@ def table_bytes(reads: Reads) -> dict[str, int]:
     try:
         return {str(name): int(count) for name, count in reads.connection().execute(_TABLES)}
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error
 
 
 def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
@@ -41,7 +40,7 @@ def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
     try:
         shares = {str(client): int(count) for client, count in reads.connection().execute(_SHARES)}
     except apsw.Error as error:
-        raise translate(error) from error
+        raise reads.blame(error) from error
     total, size = sum(shares.values()), sum(tables.get(name, 0) for name in _OF_JOBS)
     files = blob_rows.client_bytes(reads)
     return {

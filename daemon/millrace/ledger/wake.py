@@ -98,7 +98,8 @@ class Listener:
     def close(self) -> None:
         """Stop listening."""
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the file system became read-only: the next start removes it
+            self._path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import MS, format_duration
 from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST, STORAGE
-from millrace.observe.storage import storage_of
+from millrace.observe.storage import FEW_FILES, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,11 +96,19 @@ class Health:
             "database_bytes": storage.database_bytes,
             "wal_bytes": storage.wal_bytes,
             "disk_free_bytes": storage.disk_free_bytes,
+            "files_free": storage.files_free,
             **self._surveyed(),
         }
         left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
         if storage.out(self._facts.settings.storage.reserve):
             return Verdict("fail", figures, f"{left}: no work is taken in")
+        if storage.files_free is not None and storage.files_free < FEW_FILES:
+            why = f"only {storage.files_free} files can still be made on the disk of {self._facts.ledger.parent}"
+            if not storage.files_free:
+                return Verdict(
+                    "fail", figures, f"{why}: jobs that need a new process wait. Delete files, many small ones"
+                )
+            return Verdict("warn", figures, why)
         if storage.low:
             return Verdict("warn", figures, left)
         if missing := figures.get("missing_files"):

@@ -28,6 +28,7 @@ MOST_PENDING: Final = 20_000
 FLUSH_S: Final = 2.0
 GATHER_S: Final = 0.02
 _MOST_AT_ONCE: Final = 500
+_NEWLINE: Final = ord("\n")
 _CARRIERS: Final = (JobLogged, LibraryLogged)  # their level is that of the line which they carry
 
 
@@ -57,12 +58,14 @@ class Log:
         clock: Clock = SYSTEM,
     ) -> None:
         self._stream = stream
+        self._file = _descriptor(stream)
         self._least = RANKS[level]
         self._clock = clock
         readable = stream.isatty() if console is None else console
         self._render = readable_form(colors=colors) if readable else as_json
         self._pending: SimpleQueue[_Line | threading.Event | None] = SimpleQueue()
         self._dropped = 0
+        self._torn = False  # the last line was cut off
         self._hurry = threading.Event()
         self._thread = threading.Thread(target=self._work, name="millrace-log", daemon=True)
         self._thread.start()
@@ -95,7 +98,13 @@ class Log:
     def _work(self) -> None:
         while True:
             batch = self._next_batch()
-            self._write("".join(self._text(item) for item in batch if isinstance(item, _Line)))
+            lost, self._dropped = self._dropped, 0
+            lines = [item for item in batch if isinstance(item, _Line)]
+            if lost:
+                lines.insert(0, _Line(self._clock.now_ms(), LinesDropped(lost)))
+            left = self._write("".join(map(self._text, lines)))
+            # That lines were lost must not be lost itself: it is told again, unless it was.
+            self._dropped += left + (lost - 1 if lost and left == len(lines) else 0)
             for item in batch:
                 if isinstance(item, threading.Event):
                     item.set()
@@ -112,9 +121,6 @@ class Log:
                 batch.append(self._pending.get_nowait())
         except Empty:
             pass
-        if self._dropped:
-            lost, self._dropped = self._dropped, 0
-            batch.insert(0, _Line(self._clock.now_ms(), LinesDropped(lost)))
         return batch
 
     def _text(self, line: _Line) -> str:
@@ -123,11 +129,34 @@ class Log:
         except Exception as error:  # noqa: BLE001 - one strange event must not end the log
             return json.dumps({"event": line.event.EVENT, "unreadable": repr(error)}) + "\n"
 
-    def _write(self, text: str) -> None:
-        if not text:
-            return
+    def _write(self, text: str) -> int:
+        """Write lines; return how many were not, for the next ones may get through, and will tell."""
         try:
+            if self._file is not None:
+                return self._write_file(self._file, text.encode("utf-8", "backslashreplace"))
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # a closed pipe, a full disk: the next lines may get through, and will tell
-            self._dropped += text.count("\n")
+        except (OSError, ValueError):  # a closed pipe
+            return text.count("\n")
+        return 0
+
+    def _write_file(self, file: int, rest: bytes) -> int:
+        """Write past the stream's own buffer, in which what a full disk refused would stay, and be told of twice."""
+        if rest and self._torn:
+            rest = b"\n" + rest
+        told = len(rest)
+        try:
+            while rest:
+                written = os.write(file, rest)
+                self._torn = rest[written - 1] != _NEWLINE
+                rest = rest[written:]
+        except OSError:
+            pass
+        return rest.count(b"\n") - (len(rest) == told and rest.startswith(b"\n"))
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # it is no file
+        return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
 from millrace.clock import format_duration
+from millrace.errors import LedgerDamaged, LedgerError
 from millrace.events import DaemonFailed, DaemonStarted, DaemonStopped, DaemonStopping, StateDumped
 from millrace.process.care import Care
 from millrace.process.descriptors import allow_files
@@ -50,7 +51,7 @@ class Daemon:
         """
         Serve until a signal says stop, or until a part fails that cannot be done without.
 
-        Returns: The exit code: 0 after a stop in order, 1 after a failure.
+        Returns: The exit code: 0 after a stop in order, 1 after a failure, 78 after one that a restart cannot mend.
         Raises: AlreadyRunning, LedgerForeign, SettingsError and others, before anything has begun.
         """
         began = self._clock.monotonic()
@@ -72,31 +73,38 @@ class Daemon:
             engine.start_schedules()
             reloader = self._reloader(engine, face, care)
             reloader.begin(engine.ledger.reads.note(VERSION))
-            failed = self._serve(engine, care, reloader)
+            code = self._serve(engine, care, reloader)
         finally:
             self._wind_down(engine, face, care)
-        return int(failed)
+        return code
 
-    def _serve(self, engine: Engine, care: Care, reloader: Reloader) -> bool:
-        """Do what is asked until the end; return whether it is a failure."""
+    def _serve(self, engine: Engine, care: Care, reloader: Reloader) -> int:
+        """Do what is asked until the end; return the exit code."""
         pause_s = min(LOOK_S, (self._manager.watchdog_s or LOOK_S * 3) / 3)
         while not self._signals.stop:
             self._clock.wait(self._signals.news, pause_s)
             self._signals.news.clear()
             if not engine.ledger.writer.alive:
-                reason = engine.ledger.writer.failed or "its thread has ended"
-                self._bus.emit(DaemonFailed("ledger", str(reason)))
-                return True
+                failed = engine.ledger.writer.failed
+                if failed is None:  # else it has told by itself
+                    self._bus.emit(DaemonFailed("ledger", "its thread has ended"))
+                return failed.exit_code if isinstance(failed, LedgerError) else 1
             self._answer(engine, reloader)
             if (ghost := care.look()) is not None:
-                engine.ledger.writer.condemn(ghost)
-                self._bus.emit(DaemonFailed("ledger", ghost))
-                return True
+                return self._give_up(engine, ghost, 1)
+            if (damage := engine.ledger.reads.damage) is not None:
+                return self._give_up(engine, damage, LedgerDamaged.exit_code)
             engine.revive()
             care.revive()
             if engine.progressing():
                 self._manager.tell(WATCHDOG=1)
-        return False
+        return 0
+
+    def _give_up(self, engine: Engine, reason: str, code: int) -> int:
+        """Write nothing any more to a ledger that is not what it was; return the exit code."""
+        engine.ledger.writer.condemn(reason)
+        self._bus.emit(DaemonFailed("ledger", reason))
+        return code
 
     def _answer(self, engine: Engine, reloader: Reloader) -> None:
         """Carry out what signals asked for, and look whether the site's files have changed."""

@@ -8,8 +8,12 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from millrace import context, task
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MEGABYTE = 2**20
 
@@ -45,7 +49,7 @@ def _flee(note: str, *, hold: bool) -> None:
 
 
 @task(timeout="500ms", backoff="1ms..20ms")
-def misbehave(how: str, note: str) -> str:
+def misbehave(how: str, note: str) -> str:  # noqa: C901 - a list of things, each of a line or two
     """Do one of the things that a job should not do."""
     if context().attempt > 1:
         return "did its work"
@@ -58,6 +62,8 @@ def misbehave(how: str, note: str) -> str:
         case "flee and hang":
             _deaf()
             _flee(note, hold=True)
+        case "stop":
+            os.kill(os.getpid(), signal.SIGSTOP)
         case "sys.exit":
             sys.exit(0)
         case "segfault":
@@ -83,3 +89,28 @@ def flood(megabytes: int) -> str:
         for _ in range(1024):
             os.write(1, piece)
     return "did its work"
+
+
+@task(timeout="60s", retries=2)
+def odd(how: str) -> Any:
+    """Return what cannot be kept."""
+    loop: list[Any] = []
+    loop.append(loop)
+    makers: dict[str, Callable[[], Any]] = {
+        "nan": lambda: float("nan"),
+        "deep nan": lambda: {"values": [1.0, {"worst": float("-inf")}]},
+        "object": object,
+        "bytes": lambda: b"\xff",
+        "loop": lambda: loop,
+        "huge": lambda: "x" * 50 * MEGABYTE,
+    }
+    return makers[how]()
+
+
+@task(timeout="60s", backoff="1ms..20ms", retries=1)
+def gorge(megabytes: int) -> int:
+    """Take a lot of memory on the first attempt."""
+    if context().attempt > 1:
+        return 0
+    kept = [bytearray(MEGABYTE) for _ in range(megabytes)]
+    return len(kept)

@@ -42,7 +42,7 @@ class Fault(NamedTuple):
 
 
 FULL = Fault("pwrite64", "ENOSPC", 240, 450)
-BROKEN = [Fault("pwrite64", "EIO", 300, 450), Fault("fdatasync", "EIO", 22, 44)]
+BROKEN = [Fault("pwrite64", "EIO", 220, 450), Fault("fdatasync", "EIO", 22, 44)]
 
 
 @pytest.fixture(autouse=True)

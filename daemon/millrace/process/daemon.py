@@ -73,7 +73,7 @@ class Daemon:
             failed = self._serve(engine, care, self._reloader(engine, face, care))
         finally:
             self._wind_down(engine, face, care)
-        return int(failed)
+        return int(failed or engine.ledger.writer.failed is not None)  # it may fail as late as in the stop
 
     def _serve(self, engine: Engine, care: Care, reloader: Reloader) -> bool:
         """Do what is asked until the end; return whether it is a failure."""

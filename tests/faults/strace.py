@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from millrace.clock import SYSTEM
+from tests.process.scratch import until
 
 if TYPE_CHECKING:
     from typing import Self
@@ -57,6 +58,18 @@ def injecting(call: str, fault: str, when: str, log: Path) -> list[str]:
         log: Where the calls are written down, without their bytes.
     """
     return [_BIN, *_QUIET, "-s", "0", "-o", str(log), "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when={when}"]
+
+
+def attached(pid: int, call: str, fault: str) -> subprocess.Popen[bytes]:
+    """Let all calls of a process that runs go wrong from now on; return the tracer, which ends with it."""
+    words = ["-f", "-qq", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:{fault}:when=1+"]
+    tracer = subprocess.Popen([_BIN, *words, "-p", str(pid)])
+    tasks = Path(f"/proc/{pid}/task")
+    until(lambda: tracer.poll() is not None or all("TracerPid:\t0\n" not in (task / "status").read_text()
+                                                   for task in tasks.iterdir()), "strace to attach")  # fmt: skip
+    if tracer.returncode:
+        pytest.skip("strace may not attach here")
+    return tracer
 
 
 def recording(calls: str, log: Path) -> list[str]:

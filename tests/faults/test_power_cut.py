@@ -218,7 +218,7 @@ def test_a_disk_that_lies_about_its_syncs_loses_jobs(life: Recording, tmp_path: 
     """The images can show a loss: that there is none is the doing of the syncs."""
     cuts = (life.cut(dice)._replace(mode="drop", lies=True) for _ in range(5))
     wrong, there = totals(life, cuts, tmp_path, dice)
-    assert wrong["lost"] == there["acknowledged"] > 0
+    assert wrong["lost"] > there["acknowledged"] / 2 > 0, "the images cannot show a loss"
 
 
 def test_a_ledger_that_does_not_ask_for_syncs_loses_jobs_and_nothing_else(tmp_path: Path, dice: random.Random) -> None:

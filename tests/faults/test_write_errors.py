@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.faults.script import Script
-from tests.faults.strace import injecting, need_strace
+from tests.faults.strace import attached, injecting, need_strace
 
 if TYPE_CHECKING:
     import random
@@ -42,7 +42,7 @@ class Fault(NamedTuple):
 
 
 FULL = Fault("pwrite64", "ENOSPC", 240, 450)
-BROKEN = [Fault("pwrite64", "EIO", 300, 450), Fault("fdatasync", "EIO", 22, 44)]
+BROKEN = [Fault("pwrite64", "EIO", 220, 450), Fault("fdatasync", "EIO", 22, 44)]
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +67,7 @@ def play_with(script: Script, fault: Fault, when: str, log: Path) -> Try:
     good_end = script.play(daemon)
     daemon.end()
     hit = "(INJECTED)" in log.read_text()
+    assert not (good_end and daemon.events("daemon.failed")), "it failed, and told whoever started it that all was well"
     if not good_end:
         well = script.site.launch()
         assert script.play(well), f"{fault} {when}:\n{daemon.text()}\n{well.text()}"
@@ -126,3 +127,11 @@ def test_a_daemon_that_starts_on_a_full_disk_says_so(make_site: MakeSite, tmp_pa
     assert "No space left" in daemon.text()
     assert told_clearly(daemon), daemon.text()
     assert site.serve().stop() == 0
+
+
+def test_a_disk_that_fails_during_the_stop_is_told_by_the_exit_code(make_site: MakeSite) -> None:
+    """Who reads 0 believes that all was recorded."""
+    daemon = make_site().serve()
+    with attached(daemon.pid, "pwrite64", "error=EIO"):
+        assert daemon.stop() == 1
+    assert daemon.events("daemon.failed")

@@ -44,10 +44,12 @@ def identify(database: APSWDatabase) -> int:
 
     Raises: LedgerForeign if the file belongs to another program or to a newer Millrace.
     """
-    application, version = (
-        int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
-    )
-    tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    # In one transaction: between two looks another process may make the ledger, which then would look like a foreign one.
+    with database.atomic():
+        tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+        application, version = (
+            int(database.execute_sql(f"PRAGMA {name}").fetchone()[0]) for name in ("application_id", "user_version")
+        )
     _check(application, version, empty=not tables)
     return version
 

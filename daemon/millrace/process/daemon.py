@@ -76,7 +76,7 @@ class Daemon:
             code = self._serve(engine, care, reloader)
         finally:
             self._wind_down(engine, face, care)
-        return code
+        return code or _code_of(engine.ledger.writer.failed)  # it may fail as late as in the stop
 
     def _serve(self, engine: Engine, care: Care, reloader: Reloader) -> int:
         """Do what is asked until the end; return the exit code."""
@@ -88,7 +88,7 @@ class Daemon:
                 failed = engine.ledger.writer.failed
                 if failed is None:  # else it has told by itself
                     self._bus.emit(DaemonFailed("ledger", "its thread has ended"))
-                return failed.exit_code if isinstance(failed, LedgerError) else 1
+                return _code_of(failed) or 1
             self._answer(engine, reloader)
             if (ghost := care.look()) is not None:
                 return self._give_up(engine, ghost, 1)
@@ -164,3 +164,10 @@ class Daemon:
         engine.stop(defaults.grace + STOP_MARGIN_S, hurry)
         care.after_all()
         self._bus.emit(DaemonStopped(released))
+
+
+def _code_of(failed: Exception | None) -> int:
+    """Return the exit code for what the ledger failed of."""
+    if failed is None:
+        return 0
+    return failed.exit_code if isinstance(failed, LedgerError) else 1

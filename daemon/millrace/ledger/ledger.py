@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Final, Self
 
 import apsw
 import peewee
 from playhouse.apsw_ext import APSWDatabase
 
-from millrace.clock import SYSTEM, Clock
+from millrace.clock import MS, SYSTEM, Clock
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from millrace.ledger.transaction import Changes
 
 
+_AGAIN_S: Final = 0.01
 INCREMENTAL: Final = 2  # what PRAGMA auto_vacuum answers
 
 
@@ -75,15 +77,21 @@ class Ledger:
 
     def _connect(self) -> apsw.Connection:
         """Open the write connection and bring the schema up to date; in the writer's thread."""
-        try:
-            return self._open()
-        except (apsw.Error, peewee.PeeweeException) as error:
-            self._database.close()
-            cause = error if isinstance(error, apsw.Error) else error.__cause__ or error.__context__
-            raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
-        except LedgerError:
-            self._database.close()
-            raise
+        give_up_at = self._clock.monotonic() + BUSY_MS / MS
+        while True:
+            try:
+                return self._open()
+            except (apsw.Error, peewee.PeeweeException) as error:
+                self._database.close()
+                cause = error if isinstance(error, apsw.Error) else error.__cause__ or error.__context__
+                # Of several that turn a fresh file into a WAL database at once, SQLite tells some at once that it is
+                # busy: each holds a lock that the other waits for.
+                if not isinstance(cause, apsw.BusyError) or self._clock.monotonic() >= give_up_at:
+                    raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
+                self._clock.wait(threading.Event(), _AGAIN_S)
+            except LedgerError:
+                self._database.close()
+                raise
 
     def _open(self) -> apsw.Connection:
         refuse_if_gone(self.path)

@@ -44,7 +44,7 @@ def identify(database: APSWDatabase) -> int:
 
     Raises: LedgerForeign if the file belongs to another program or to a newer Millrace.
     """
-    # In one transaction: between two looks another process may make the ledger, which then would look like a foreign one.
+    # In one transaction: if another process made the ledger between two looks, it would look like a foreign one.
     with database.atomic():
         tables = database.execute_sql("SELECT count(*) FROM sqlite_schema").fetchone()[0]
         application, version = (

@@ -33,7 +33,8 @@ def child(place: str, count: str) -> dict[str, Any]:
     """Fill a ledger with jobs that wait in a queue that is paused; return the id of one."""
     site = load_site(Path(place) / "config.toml", {})
     with Ledger(site.places.ledger) as ledger:
-        ledger.moves.pause("thread", actor="bench").wait()
+        for queue in ("thread", "process"):  # one is full; what is submitted meanwhile goes into the other
+            ledger.moves.pause(queue, actor="bench").wait()
         for _ in range(int(count) // CHUNK // 20):
             tickets = [
                 ledger.moves.accept([NewJob("noop", "thread", PAYLOAD) for _ in range(CHUNK)]) for _ in range(20)
@@ -49,7 +50,7 @@ def asked(client: httpx.Client, job: str, least: int, until_s: float, *, while_c
         for call in (
             lambda: client.get(f"/api/v1/jobs/{job}"),
             lambda: client.get("/readyz"),
-            lambda: client.post("/api/v1/jobs", json={"task": "noop", "queue": "thread", "payload": {}}),
+            lambda: client.post("/api/v1/jobs", json={"task": "noop", "queue": "process", "payload": {}}),
         ):
             began = perf_counter()
             answer = call()
@@ -77,7 +78,7 @@ def figures(quick: bool) -> list[Figure]:  # noqa: FBT001 - the one option that 
             with httpx.Client(base_url=url, headers=headers, trust_env=False, timeout=LIMIT_S) as client:
                 until = monotonic() + LIMIT_S
                 for _ in range(WARM_UP):  # the first ones pay for what is imported and read once
-                    client.post("/api/v1/jobs", json={"task": "noop", "queue": "thread", "payload": {}})
+                    client.post("/api/v1/jobs", json={"task": "noop", "queue": "process", "payload": {}})
                     client.get(f"/api/v1/jobs/{job}")
                     client.get("/health")
                 during = asked(client, job, 0, until, while_counting=True)
@@ -85,7 +86,7 @@ def figures(quick: bool) -> list[Figure]:  # noqa: FBT001 - the one option that 
                 after = asked(client, job, max(LEAST, len(during)), until, while_counting=False)
     if report["difference"] or report["rows"]["difference"]:
         raise RuntimeError(f"the balance is not zero: {report}")
-    more_ms = (max(during) - median(after)) * 1000
+    more_ms = (max(during) - max(after)) * 1000  # as many were sent: a busy machine has its own longest one
     words = ", ".join(
         f"{name} {median(took) * 1000:.1f} / {percentile(took, 0.99) * 1000:.1f} / {max(took) * 1000:.1f} ms"
         for name, took in (("during", during), ("after", after))
@@ -93,7 +94,7 @@ def figures(quick: bool) -> list[Figure]:  # noqa: FBT001 - the one option that 
     return [
         Figure(
             f"longest request while {jobs:,} rows are counted",
-            f"< {MORE_MS:g} ms more than usual",
+            f"< {MORE_MS:g} ms more than without",
             f"{more_ms:+.0f} ms",
             more_ms < MORE_MS,
             f"{len(during)} requests during {report['rows']['took_s']:.1f} s; median / p99 / longest: {words}",

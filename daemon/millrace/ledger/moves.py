@@ -1,7 +1,7 @@
 """
 All that changes the ledger, by name. Each call is handed to the writer and answers with a ticket: the promise of its
-commit. What the moves do stands in `accept`, `claim`, `finish`, `control`, `recover`, and
-for runs in `runs`, `emit` and `flow`, for schedules in `fires`.
+commit. What the moves do stands in `accept`, `claim`, `finish`, `control`, `recover`; those of runs are called in
+`run_moves`, those of schedules in `fire_moves`.
 """
 
 from __future__ import annotations
@@ -16,44 +16,39 @@ from millrace.ledger import (
     claim,
     control,
     effects,
-    emit,
     finish,
-    fires,
     notes,
     orphans,
     progress,
     prune,
     recover,
-    run_cancel,
-    runs,
     steps,
     tokens,
 )
 from millrace.ledger.blobs import LARGE
 from millrace.ledger.finish import End
+from millrace.ledger.fire_moves import FireMoves
 from millrace.ledger.parcels import parcel
+from millrace.ledger.run_moves import RunMoves
 from millrace.ledger.successes import succeed_together
 from millrace.ledger.unit import Together
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from millrace.ledger.accept import Accepted
     from millrace.ledger.blobs import Blobs
     from millrace.ledger.effect_rows import EffectEnd, Intent
-    from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.orphans import Orphan
     from millrace.ledger.rows import ChildRow, Claim, DaemonRow, JobError, NewJob, TokenRow
-    from millrace.ledger.run_rows import Item, NewRun, Started
     from millrace.ledger.states import Status
     from millrace.ledger.ticket import Ticket
-    from millrace.ledger.transaction import Transaction
     from millrace.ledger.writer import Writer
 
 T = TypeVar("T")
 
 
-class Moves:
+class Moves(RunMoves, FireMoves):
     """
     The moves of one process. Tickets of the moves that end an attempt carry the job's new status, or raise LostClaim.
 
@@ -71,8 +66,7 @@ class Moves:
         weights: Mapping[str, float] | None = None,
         blobs: Blobs | None = None,
     ) -> None:
-        self._writer = writer
-        self._blobs = blobs
+        super().__init__(writer, blobs)
         self.daemon = daemon
         self.weights = dict(weights or {})
 
@@ -203,103 +197,6 @@ class Moves:
         """Let a paused queue give out work again; the ticket says whether it was paused."""
         return self._act(actor, "queue.resume", queue, lambda tx: control.resume(tx, queue))
 
-    def start_run(self, new: NewRun) -> Ticket[Started]:
-        """Start a run; see `runs.start`."""
-        return self._parcel(
-            [new.inputs], lambda kept: self._writer.submit(lambda tx: runs.start(tx, new._replace(inputs=kept[0])))
-        )
-
-    def sync_schedules(self, wanted: Mapping[str, str]) -> Ticket[dict[str, ScheduleState]]:
-        """Make known which schedules there are, by key and fingerprint; the ticket carries their states."""
-        return self._writer.submit(lambda tx: fires.sync(tx, wanted))
-
-    def fire(self, decision: Decision) -> Ticket[Fired]:
-        """Write what was decided about the due times of a schedule, and submit what is to run; see `fires.fire`."""
-        return self._writer.submit(lambda tx: fires.fire(tx, decision))
-
-    def fire_next(
-        self, key: str, due_at: int, how: str, work: NewJob | NewRun, *, beside: bool = False
-    ) -> Ticket[str | None]:
-        """Submit what waited for its turn; the ticket carries the job or run, None if it was not its turn."""
-        return self._writer.submit(lambda tx: fires.go_on(tx, key, due_at, how, work, beside=beside))
-
-    def drop_fire(self, key: str, due_at: int, how: str, why: str) -> Ticket[bool]:
-        """Let what waited for its turn be missed; the ticket says whether it waited."""
-        return self._writer.submit(lambda tx: fires.drop(tx, key, due_at, how, why))
-
-    def fire_now(
-        self, place: tuple[str, str, str], new: NewFire, *, overlap: str, actor: str, anyway: bool = False
-    ) -> Ticket[tuple[str | None, int]]:
-        """Fire a schedule (key, name, client) by hand; see `fires.fire_now`."""
-        return self._act(
-            actor,
-            "schedule.fire",
-            place[0],
-            lambda tx: fires.fire_now(tx, place, new, overlap=overlap, anyway=anyway),
-            {"anyway": True} if anyway else None,
-        )
-
-    def backfill(self, place: tuple[str, str, str], new: Sequence[NewFire], *, actor: str) -> Ticket[int]:
-        """Have due times of a schedule (key, name, client) made up for; the ticket carries how many."""
-        facts = {"from": min(fire.due_at for fire in new), "to": max(fire.due_at for fire in new)} if new else None
-        return self._act(actor, "schedule.backfill", place[0], lambda tx: fires.backfill(tx, place, new), facts)
-
-    def pause_schedule(self, key: str, *, actor: str) -> Ticket[bool]:
-        """Let a schedule submit nothing more; the ticket says whether that is news."""
-        return self._act(actor, "schedule.pause", key, lambda tx: fires.pause(tx, key, actor))
-
-    def resume_schedule(self, key: str, *, actor: str) -> Ticket[bool]:
-        """Let a paused schedule go on; the ticket says whether it was paused."""
-        return self._act(actor, "schedule.resume", key, lambda tx: fires.resume(tx, key))
-
-    def emit(self, held: Claim, items: Sequence[Item], position: int, chain: str, begun: int) -> Ticket[bool]:
-        """Write items of a fan-out, numbers `begun` + 1 to `position`; see `emit.emit`. False: pause with `limit`."""
-
-        def handed(kept: Sequence[str]) -> Ticket[bool]:
-            some = emit.with_texts(items, kept)
-            return self._writer.submit(
-                lambda tx: emit.emit(tx, held, some, position=position, chain=chain, begun=begun)
-            )
-
-        return self._parcel(emit.texts_of(items), handed)
-
-    def fanout_state(self, held: Claim) -> Ticket[tuple[int, str]]:
-        """Look up how far a fan-out has come; the ticket carries its position and its hash chain."""
-        return self._writer.submit(lambda tx: emit.fanout_state(tx, held))
-
-    def cancel_run(self, run_id: str, *, actor: str, limit: int = 500) -> Ticket[str]:
-        """Ask for the end of a run; the ticket carries its status, `running` while jobs of it are open."""
-        return self._act(actor, "run.cancel", run_id, lambda tx: run_cancel.cancel(tx, run_id, actor, limit))
-
-    def cancel_some(self, run_id: str, limit: int = 500) -> Ticket[int]:
-        """Go on with the end of a run; the ticket carries how many jobs were looked at, 0 once there are no more."""
-        return self._writer.submit(lambda tx: run_cancel.cancel_some(tx, run_id, limit))
-
-    def resume_run(
-        self, run_id: str, *, actor: str, limit: int = 200, before: int | None = None
-    ) -> Ticket[tuple[str, int]]:
-        """
-        Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0.
-
-        Args:
-            before: Only what had ended by this time, so that calls in a row do not put back what died in between.
-        """
-        return self._act(
-            actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
-        )
-
-    def hold_run(self, run_id: str, *, actor: str) -> Ticket[bool]:
-        """Let a run wait for several of its jobs to be put back, until `resume_some`; see `runs.hold`."""
-        return self._writer.submit(lambda tx: runs.hold(tx, run_id, actor))
-
-    def resume_some(self, run_id: str, limit: int = 200) -> Ticket[int]:
-        """Go on with a resume that was left half-way; the ticket carries how many were put back."""
-        return self._writer.submit(lambda tx: runs.resume_some(tx, run_id, limit))
-
-    def settle_run(self, run_id: str) -> Ticket[str]:
-        """Do what a run as it stands makes possible; the ticket carries its status."""
-        return self._writer.submit(lambda tx: runs.settle(tx, run_id))
-
     def put_right(self, found: Orphan) -> Ticket[bool]:
         """Let a job go on that nothing would have moved; the ticket says whether it was as it was seen."""
         return self._writer.submit(lambda tx: orphans.put_right(tx, found, self.daemon))
@@ -422,23 +319,3 @@ class Moves:
     def note(self, name: str, text: str) -> Ticket[None]:
         """Leave a note for the commands, in place of the last one of its name; see `Reads.note`."""
         return self._writer.submit(lambda tx: notes.put(tx, name, text))
-
-    def _parcel(self, values: Sequence[str], hand_in: Callable[[Sequence[str]], Ticket[T]]) -> Ticket[T]:
-        return hand_in(values) if self._blobs is None else parcel(self._blobs, values, hand_in)
-
-    def _act(
-        self,
-        actor: str,
-        action: str,
-        subject: str,
-        unit: Callable[[Transaction], T],
-        facts: dict[str, Any] | None = None,
-    ) -> Ticket[T]:
-        """Do what somebody decided, and write it into the audit log: both or neither."""
-
-        def act(tx: Transaction) -> T:
-            result = unit(tx)
-            audit.write(tx, actor, action, subject, facts)
-            return result
-
-        return self._writer.submit(act)

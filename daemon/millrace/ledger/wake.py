@@ -36,6 +36,8 @@ class Poker:
 
     def poke(self) -> bool:
         """Wake the daemon; return whether one listens."""
+        if self._socket is None and not os.access(self._place, os.F_OK):
+            return False  # no daemon, no socket: found out at a tenth of the price
         try:
             if self._socket is None:
                 self._socket = self._connected()
@@ -54,8 +56,6 @@ class Poker:
             self._socket = None
 
     def _connected(self) -> socket.socket:
-        if not os.access(self._place, os.F_OK):  # no daemon, no socket: found out at a tenth of the price
-            raise FileNotFoundError(self._place)
         sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             with _address(self._state) as address:

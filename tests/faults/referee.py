@@ -164,7 +164,7 @@ class Referee:
         assert (balance.difference, balance.details) == (0, []), balance
         assert balance.accepted == self.rows("SELECT count(*) FROM job")[0][0]
         assert self.rows("PRAGMA integrity_check") == [("ok",)]
-        lanes = self.rows("SELECT sum(waiting), sum(queued), sum(running) FROM lane")
+        lanes = self.rows("SELECT total(waiting), total(queued), total(running) FROM lane")
         assert lanes == [(0, 0, 0)], f"lanes still count open work: {lanes}"
 
     def judge_leavings(self, *expected: str) -> None:

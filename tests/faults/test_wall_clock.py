@@ -20,7 +20,7 @@ from tests.process.scratch import until
 
 if TYPE_CHECKING:
     from tests.faults.conftest import MakeSite
-    from tests.process.scratch import Scratch
+    from tests.process.scratch import Scratch, Served
 
 HOUR_S = 3600
 PLACES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/local/lib/faketime/libfaketime.so.1")
@@ -108,7 +108,7 @@ def test_three_days_down_under_each_policy(make_site: MakeSite, clock: FakeTime)
     parts = [DAILY.format(policy=policy, n=n, cron="0 6 * * *", zone="UTC") for n, policy in enumerate(POLICIES)]
     site = make_site("".join(parts))
     clock.at("2026-11-02T05:00:00")
-    site.serve(clock.environ).kill()
+    served(site, clock).kill()
     clock.at("2026-11-05T09:00:00")
     site.serve(clock.environ)
     for policy, ran in POLICIES.items():
@@ -117,6 +117,13 @@ def test_three_days_down_under_each_policy(make_site: MakeSite, clock: FakeTime)
         assert site.reads.fires(policy)[0].due_at == moment("2026-11-05T06:00:00")
     counts = {policy: len(made_up(site, policy)) for policy in POLICIES}
     assert counts == POLICIES
+
+
+def served(site: Scratch, clock: FakeTime) -> Served:
+    """Start a daemon; return it once it knows the schedules, as one that dies before has never heard of them."""
+    daemon = site.serve(clock.environ)
+    until(site.reads.schedules, "the schedules to be known")
+    return daemon
 
 
 def told(site: Scratch, policy: str) -> int:
@@ -150,7 +157,7 @@ def test_half_past_one_comes_once_on_the_nights_when_the_clocks_change(
     site = make_site(DAILY.format(policy="all", n=1, cron="30 1 * * *", zone="Europe/London"))
     for restart in restarts:
         clock.at(restart)
-        daemon = site.serve(clock.environ)
+        daemon = served(site, clock)
         passed = sum(moment(one) < moment(restart) for one in due)
         until(lambda: len(made_up(site, "all")) >= passed, f"run {passed}")  # noqa: B023 - called at once
         daemon.kill()

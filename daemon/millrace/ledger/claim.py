@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
@@ -66,11 +67,14 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
 
 
 def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
-    """Make up to `share` queued jobs of a lane running; return their rows."""
+    """Make up to `share` queued jobs of a lane running, and count them; return their rows."""
     ((found,),) = tx.rows(_NEXT, (queue, client, share))
     rows: list[list[Any]] = json.loads(found)
     if tx.run(_CLAIM, (queue, client, share, daemon, tx.now_ms)) != len(rows):
         raise LostClaim("the queue changed within the transaction that looked at it")
+    for (task, run_id, stage), number in Counter((row[3], row[11], row[12]) for row in rows).items():
+        tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING, number)
+        tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING, number)
     return rows
 
 
@@ -100,8 +104,6 @@ def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: list[An
      record, digest) = row  # fmt: skip
     if payload is None:
         ((payload,),) = tx.rows(_PAYLOAD, (job_id,))
-    tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING)
-    tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING)
     held = Claim(
         job_id, task, queue, client, attempt, failures, crashes, deaths, max_attempts, payload, correlation,
         queued_at, tx.now_ms, run_id, stage, record,

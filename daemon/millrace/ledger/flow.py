@@ -48,15 +48,15 @@ def ended(tx: Transaction, jobs: Sequence[Ended]) -> None:
         book = tx.runs.book(run_id)
         if book is not None:
             _records(tx, book, some)
-            proceed(tx, book, {fanout for job in some if (fanout := book.net.fanout_of(job.stage))})
+            proceed(tx, book, {fanout for name in {job.stage for job in some} if (fanout := book.net.fanout_of(name))})
 
 
 def _records(tx: Transaction, book: Book, jobs: Sequence[Ended]) -> None:
     """Create what follows for the records of jobs that succeeded."""
     news: dict[str, News] = {}
+    places = {name: (book.net.nodes.get(name), book.net.fanout_of(name)) for name in {job.stage for job in jobs}}
     for job in jobs:
-        node = book.net.nodes.get(job.stage)
-        fanout = book.net.fanout_of(job.stage) if node else None
+        node, fanout = places[job.stage]
         if node is None or fanout is None or job.record is None or job.status is not Status.SUCCEEDED:
             continue
         if node.stage.kind == "fanout":

@@ -35,10 +35,20 @@ def advance(tx: Transaction, book: Book, fanout: str, news: News) -> None:
             news.setdefault(node.name, {}).update(dict.fromkeys(fresh))
 
 
+def _sorted_by_one(
+    book: Book, node: Node, outer: dict[str, Settled], settled: dict[str, Settled]
+) -> tuple[list[str], list[str]]:
+    """Do that for a stage that waits for a single other one: what was settled alike is answered once."""
+    passed = {
+        how: siblings.passed_by(book.net, node, outer | {node.inner[0]: how}) for how in dict.fromkeys(settled.values())
+    }
+    created = [record for record, how in settled.items() if not passed[how]]
+    skipped = [record for record, how in settled.items() if passed[how]]
+    return created, skipped
+
+
 def _touched(node: Node, news: News) -> list[str]:
     """Return the records for which something that a stage waits for was settled just now."""
-    if len(node.inner) == 1:
-        return list(news.get(node.inner[0], ()))
     return list(dict.fromkeys(record for name in node.inner for record in news.get(name, ())))
 
 
@@ -47,6 +57,8 @@ def _sorted(tx: Transaction, book: Book, node: Node, news: News) -> tuple[list[s
     outer = siblings.of_outer(tx, book, node)
     if siblings.passed_by(book.net, node, outer):  # by the run as a whole: by each item at once, whatever becomes of it
         return [], list(news.get(node.stage.fanout or "", ()))
+    if len(node.inner) == 1:
+        return _sorted_by_one(book, node, outer, news.get(node.inner[0], {}))
     records = _touched(node, news)
     inner = {name: _known(tx, book, name, records, news.get(name, {})) for name in node.inner}
     created: list[str] = []

@@ -95,11 +95,11 @@ class RunCounts:
         """Add to a counter of a stage."""
         self._note((run_id, stage, _PLACE[column], number))
 
-    def moved(self, run_id: str | None, stage: str | None, source: str, to: str) -> None:
-        """Count a job that went from one status to another; one that belongs to no run is nobody's here."""
+    def moved(self, run_id: str | None, stage: str | None, source: str, to: str, number: int = 1) -> None:
+        """Count jobs that went from one status to another; those that belong to no run are nobody's here."""
         if run_id is not None and stage is not None:
-            self._note((run_id, stage, _PLACE[source], -1))
-            self._note((run_id, stage, _PLACE[to], 1))
+            self._note((run_id, stage, _PLACE[source], -number))
+            self._note((run_id, stage, _PLACE[to], number))
 
     def _note(self, change: tuple[str, str, int, int]) -> None:
         self._changes.append(change)

@@ -5,6 +5,7 @@ by one each costs the writer four statements, and as many turns of the interpret
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
@@ -74,8 +75,10 @@ def succeed_together(tx: Transaction, ended: Sequence[Ended]) -> list[Status]:
     tx.run(_history(size), _padded(history, size * _PAST))
     for held, end, _ in ended:
         keep(tx, end.result, held.job_id, held.client)
-        tx.moved((held.queue, held.client, held.task), Status.RUNNING, Status.SUCCEEDED)
-        tx.runs.moved(held.run_id, held.stage, Status.RUNNING, Status.SUCCEEDED)
+    alike = Counter((held.queue, held.client, held.task, held.run_id, held.stage) for held, _, _ in ended)
+    for (queue, client, task, run_id, stage), number in alike.items():
+        tx.moved((queue, client, task), Status.RUNNING, Status.SUCCEEDED, number)
+        tx.runs.moved(run_id, stage, Status.RUNNING, Status.SUCCEEDED, number)
     stages = [
         StageEnded(held.run_id, held.stage, held.record, Status.SUCCEEDED, end.result)
         for held, end, _ in ended

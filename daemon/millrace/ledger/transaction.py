@@ -77,9 +77,9 @@ class Transaction:
         """Add to a counter of (queue, client, task): a status, `accepted` or `pruned`."""
         self._counts.append((lane, _PLACE[column], number))
 
-    def moved(self, lane: Lane, source: str, to: str) -> None:
-        """Count a job that went from one status to another."""
-        self._counts += ((lane, _PLACE[source], -1), (lane, _PLACE[to], 1))
+    def moved(self, lane: Lane, source: str, to: str, number: int = 1) -> None:
+        """Count jobs that went from one status to another."""
+        self._counts += ((lane, _PLACE[source], -number), (lane, _PLACE[to], number))
 
     def mark(self) -> Mark:
         """Return the point to which `forget` can go back."""

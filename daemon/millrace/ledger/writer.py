@@ -54,9 +54,8 @@ class Writer:
         self._emit = emit
         self._on_commit = on_commit
         self._inbox: deque[Work] = deque()
-        self._news: SimpleQueue[None] = (
-            SimpleQueue()
-        )  # wakes the thread: one for each unit in the inbox, and for the end
+        # Wakes the thread: one for each unit in the inbox, and one for the end.
+        self._news: SimpleQueue[None] = SimpleQueue()
         self._turn = threading.Lock()
         self._connection: apsw.Connection
         self._commits = 0

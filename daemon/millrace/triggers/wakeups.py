@@ -6,7 +6,7 @@ of its own, so it is told in how many seconds, and told anew when somebody sets 
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,10 +67,7 @@ class Wakeups:
 
     def drop(self, key: str) -> None:
         """Forget what was set for a key, if anything."""
-        try:
-            self._scheduler.remove_job(key)
-        except JobLookupError:
-            return
+        self._scheduler.remove_job(key)
 
     def keys(self) -> set[str]:
         """Return the keys for which something is set."""
@@ -97,6 +94,11 @@ class _Scheduler(BackgroundScheduler):
             executors={"default": ThreadPoolExecutor(WORKERS, {"thread_name_prefix": "millrace-schedules"})},
             job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": _MANY},
         )
+
+    def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
+        """Remove a wake-up, if it is there: a stop may take it from the thread's hands, which must not end the thread."""
+        with suppress(JobLookupError):
+            super().remove_job(job_id, jobstore)
 
     def _process_jobs(self) -> Any:
         wait_s = super()._process_jobs()

@@ -96,7 +96,7 @@ class _Scheduler(BackgroundScheduler):
         )
 
     def remove_job(self, job_id: str, jobstore: str | None = None) -> None:
-        """Remove a wake-up, if it is there: a stop may take it from the thread's hands, which must not end the thread."""
+        """Remove a wake-up, if it is there: a stop may take it from the thread's hands, which must not end that."""
         with suppress(JobLookupError):
             super().remove_job(job_id, jobstore)
 

@@ -106,7 +106,9 @@ def test_a_run_works_on_large_values(book: Book) -> None:
     works.succeed([held], '{"records":2}')
     assert works.reads.results(run_id, "lead", 0, 10) == [(1, large("a")), (3, '"c"')]
     assert works.reads.arguments(run_id, "points", "1") == {"lead": large("a")}
-    works.succeed(works.claim("points"), lambda one: large("v") if one.record == "1" else "3")
+    points = works.claim("points")
+    assert {one.record: works.reads.whole((one.given or {})["lead"]) for one in points} == {"1": large("a"), "3": '"c"'}
+    works.succeed(points, lambda one: large("v") if one.record == "1" else "3")
     assert works.reads.results(run_id, "points", 0, 10) == [(1, large("v")), (3, "3")]
     works.succeed(works.claim("total"), large("z"))
     assert works.run(run_id).status == "partial"

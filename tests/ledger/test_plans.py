@@ -229,6 +229,10 @@ def test_the_moves_of_a_run_scan_nothing(book: Book) -> None:
     assert len(made) < 40, "many successes are few statements"
     made = run_plans(book, lambda: works.succeed(points[:5]))
     assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made), "siblings by their index"
+    made = plans(book, lambda: points.extend(book.claim(10)))
+    assert any("SEARCH job USING INDEX job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made), made
+    assert any("SEARCH record USING PRIMARY KEY (fanout=? AND number=?)" in plan for plan in made), made
+    assert not any(re.search(r"SCAN (job|record)", plan) for plan in made)
     run_plans(book, lambda: wait(works.moves.requeue(companies[1].job_id, actor="ann")))
     run_plans(book, lambda: wait(works.moves.cancel_run(run_id, actor="ann", limit=10)))
     made = run_plans(book, lambda: wait(works.moves.cancel_some(run_id, limit=10)))

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from millrace.errors import LostClaim, NotFound
+from millrace.ledger.plan import Gate
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book
@@ -81,6 +82,59 @@ def test_a_job_gets_what_its_record_and_its_run_have(works: Works) -> None:
     works.succeed(works.claim("other"), '"o"')
     assert works.reads.arguments(routed, "note", "1") == {"lead": '"item 1"', "other": '"o"'}
     assert works.reads.arguments(routed, "card", "1") == {}, "big was skipped"
+
+
+def test_what_is_small_comes_with_the_claim(works: Works) -> None:
+    """The same as when it is looked up: for joins, skipped branches, and with a value of the run beside it."""
+    graph = plan(
+        stage("rates"),
+        stage("lead", kind="fanout"),
+        per("lead", "kind", "lead", kind="route"),
+        per("lead", "big", "lead", "rates", gate=Gate("kind", ("big",))),
+        per("lead", "other", "lead", gate=Gate("kind", (), otherwise=True)),
+        per("lead", "card", "big?", "other?", "rates"),
+    )
+    run_id = works.start(graph)
+    works.succeed(works.claim("rates"), '{"eur":1}')
+    works.fan_out(12, bad=[5])
+    seen: set[str | None] = set()
+    while claims := works.claim():
+        for held in claims:
+            assert held.given == works.reads.arguments(run_id, str(held.stage), held.record), held
+        seen |= {held.stage for held in claims}
+        works.succeed(claims, lambda held: '"big"' if held.record in {"3", "4"} else f'"{held.stage} {held.record}\\n"')
+    assert seen == {"kind", "big", "other", "card"}
+    assert works.run(run_id).counts["card"] == {"succeeded": 11}
+
+
+def test_what_is_large_does_not_come_with_the_claim(works: Works) -> None:
+    """Hundreds of claims wait ahead of the workers; what each is called with is then looked up when it runs."""
+    graph = plan(stage("rates"), stage("lead", kind="fanout"), per("lead", "a", "lead"), per("lead", "b", "a", "rates"))
+    run_id = works.start(graph)
+    works.succeed(works.claim("rates"))
+    works.fan_out(2)
+    works.succeed(works.claim("a"), lambda held: f'"{"x" * 10_000}"' if held.record == "1" else '"y"')
+    given = {held.record: held.given for held in works.claim("b")}
+    assert given == {"1": None, "2": {"a": '"y"', "rates": "1"}}
+    assert len(works.reads.arguments(run_id, "b", "1")["a"]) == 10_002
+
+    works.start(graph)
+    works.succeed(works.claim("rates"), f'"{"x" * 10_000}"')
+    works.fan_out(1)
+    works.succeed(works.claim("a"))
+    assert [held.given for held in works.claim("b") if held.record == "1"][-1] is None
+
+
+def test_only_what_other_stages_came_to_comes_with_the_claim(works: Works) -> None:
+    """Not for the run's own jobs, which are few, and not for a bad item, which is its own payload."""
+    works.start(LINE)
+    (held,) = works.claim("lead")
+    assert held.given is None
+    works.emit(held, 2, bad=[2])
+    works.succeed([held])
+    ((dead,),) = works.book.sql("SELECT id FROM job WHERE status = 'dead'")
+    works.moves.requeue(dead, actor="ann").wait(LIMIT_S)
+    assert {(one.stage, one.given is None) for one in works.claim()} == {("lead", True), ("points", False)}
 
 
 def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
+from millrace.ledger import arguments
 from millrace.ledger.accept import checksum
 from millrace.ledger.finish import End, finish
 from millrace.ledger.rows import Claim, JobError
@@ -63,7 +64,7 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
         claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
         if len(lanes) > 1:
             tx.run(_SERVED, (share / weights.get(client, 1.0), queue, client))
-    return claims
+    return _with_arguments(tx, claims)
 
 
 def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
@@ -76,6 +77,30 @@ def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) ->
         tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING, number)
         tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING, number)
     return rows
+
+
+def _with_arguments(tx: Transaction, claims: list[Claim]) -> list[Claim]:
+    """Add what other stages came to, for all records of a stage at once: one by one each costs its worker a look."""
+    of_stage: dict[tuple[str, str], list[str]] = {}
+    for held in claims:
+        if held.run_id is not None and held.stage is not None and held.record is not None:
+            of_stage.setdefault((held.run_id, held.stage), []).append(held.record)
+    given = {key: _given(tx, *key, records) for key, records in of_stage.items()}
+    if not any(given.values()):
+        return claims
+    return [
+        held._replace(given=of_record)
+        if (of_record := given.get((held.run_id or "", held.stage or ""), {}).get(held.record or "")) is not None
+        else held
+        for held in claims
+    ]
+
+
+def _given(tx: Transaction, run_id: str, stage: str, records: list[str]) -> dict[str, dict[str, str]]:
+    book = tx.runs.book(run_id)
+    if book is None or stage not in book.net.nodes or book.net.nodes[stage].stage.fanout is None:
+        return {}
+    return arguments.of_records(tx.rows, book.net, run_id, stage, records)
 
 
 def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[str, float]) -> list[tuple[str, int]]:

@@ -54,6 +54,10 @@ class Claim(NamedTuple):
     """
     One claimed attempt: what a runner needs, and the fence (`attempt`) under which it may write.
 
+    Args:
+        given: What a stage's job gets from other stages, as it is stored, where that came with the claim; see
+            `arguments.of_records`.
+
     A named tuple, since a busy daemon makes thousands a second and a frozen dataclass costs five times as much.
     """
 
@@ -73,6 +77,7 @@ class Claim(NamedTuple):
     run_id: str | None = None
     stage: str | None = None
     record: str | None = None
+    given: dict[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
+from millrace.ledger import arguments
 from millrace.ledger.net import Net
 from millrace.ledger.parse import as_run, prefix_range, shown
 from millrace.ledger.plan import Plan
@@ -23,17 +24,8 @@ _RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_ki
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
-_ITEM_OF: Final = """(SELECT item FROM record
-  WHERE fanout = (SELECT id FROM fanout WHERE run_id = ? AND stage = ?) AND number = ?)"""
-_RESULT_OF: Final = """(SELECT result FROM job
-  WHERE run_id = ? AND stage = ? AND coalesce(record, '') = ? AND +status = 'succeeded')"""
 _ITEMS: Final = f"""  -- a fan-out's items, in their order
 SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER BY number LIMIT ?4"""  # noqa: S608
-_RESULT: Final = """  -- a stage's value for a record, or the run's own; served by job_run
-SELECT result FROM job
- WHERE run_id = ? AND stage = ? AND coalesce(record, '') = ? AND +status = 'succeeded'"""
-_EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
-SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
 # A job's number is text, and so is its index: the order comes from the records, and nothing is sorted. (Not a CAST: its
 # affinity would have to be applied to what is in the index, which then could not serve.)
 _RESULTS: Final = f"""  -- a stage's values in the order of the records
@@ -144,34 +136,8 @@ class RunReads:
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
         Raises: ValueDamaged if one of them is lost.
         """
-        net = self._net(run_id)
-        asked = net.nodes[stage].stage
-        outer = [name for name, _ in asked.needs if net.fanout_of(name) is None]
-        values = {name: self._value(net, run_id, name, record) for name in outer}
-        if asked.fanout is not None and record is not None:  # else a barrier's results, which come one by one
-            inner = [name for name, _ in asked.needs if net.fanout_of(name) is not None]
-            values |= self._of_record(run_id, asked.fanout, record, inner)
-        return {name: value for name, value in values.items() if value is not None}
-
-    def _value(self, net: Net, run_id: str, name: str, record: str | None) -> str | None:
-        place = self._edition(run_id, name, record) if net.nodes[name].edited else ""
-        found = self._rows(_RESULT, (run_id, name, place))
-        return self.whole(found[0][0]) if found else None
-
-    def _of_record(self, run_id: str, fanout: str, record: str, names: Sequence[str]) -> dict[str, str | None]:
-        """Return what stages have for a record, all in one look: a busy thread pays for each one that it takes."""
-        if not names:
-            return {}
-        columns = [_ITEM_OF if name == fanout else _RESULT_OF for name in names]
-        given = [value for name in names for value in (run_id, name, int(record) if name == fanout else record)]
-        found = self._rows(f"SELECT {', '.join(columns)}", given)
-        return {name: None if value is None else self.whole(value) for name, value in zip(names, found[0], strict=True)}
-
-    def _edition(self, run_id: str, name: str, record: str | None) -> str:
-        """Return where the value stands that hangs on a collect: in the newest edition up to the job's own."""
-        editions: dict[int, str] = {int(place[1:] or 1): place for (place,) in self._rows(_EDITIONS, (run_id, name))}
-        own = int(record[1:]) if record is not None else 1
-        return editions.get(max((edition for edition in editions if edition <= own), default=1), "")
+        found = arguments.of_job(self._rows, self._net(run_id), run_id, stage, record)
+        return {name: self.whole(text) for name, text in found.items()}
 
     def results(self, run_id: str, stage: str, after: int, limit: int) -> list[tuple[int, str]]:
         """

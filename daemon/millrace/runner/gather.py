@@ -1,6 +1,7 @@
 """
 The arguments of a stage's job, gathered from what the stages before it came to: a value is stored once, with the job
-that returned it, and handed on as text. In the daemon, before the job begins: a child never reads the ledger.
+that returned it, and handed on as text. In the daemon, before the job begins: a child never reads the ledger. Small
+values come with the claim, those of all claims in one look; others are looked up here.
 """
 
 from __future__ import annotations
@@ -28,7 +29,10 @@ def gathered(held: Claim, task: Task[..., Any], reads: Reads) -> Claim:
     if not isinstance(task, Stage) or held.run_id is None or (task.kind == "fanout" and held.record is not None):
         # A bad item that is tried once more is its own payload.
         return held._replace(payload=reads.whole(held.payload)) if is_reference(held.payload) else held
-    values = reads.arguments(held.run_id, task.stage, held.record)
+    if held.given is None:
+        values = reads.arguments(held.run_id, task.stage, held.record)
+    else:
+        values = {name: reads.whole(text) for name, text in held.given.items()}
     inputs = _inputs(reads, held.run_id)
     given = {need.name: text for need in task.needs if (text := inputs.get(need.name)) is not None}
     return held._replace(payload=_object({**given, **values}))

@@ -134,16 +134,16 @@ def test_a_long_job_does_not_hold_up_those_behind_it(
 ) -> None:
     """That a job is long shows when it runs; then the rest goes to other workers."""
     release = tmp_path / "release"
-    shift = Shift(rig, [*notes(page, "a"), ("wait_for", {"release": str(release)}), *notes(page, "c", "d")], STALL_S)
+    shift = Shift(rig, [("wait_for", {"release": str(release)}), *notes(page, "c", "d")], STALL_S)
     under_way = aside(shift.work)
     until(lambda: len(shift.back) == 2)
     for held in shift.back:
         rig.work(held)
 
-    assert sorted(page.read_text().split()) == ["a", "c", "d"]
+    assert sorted(page.read_text().split()) == ["c", "d"]
     release.touch()
     under_way.result(20)
-    assert shift.statuses() == ["succeeded"] * 4
+    assert shift.statuses() == ["succeeded"] * 3
 
 
 @pytest.mark.parametrize("trick", ["hang", "deaf_hang", "stop_self"])

@@ -292,7 +292,7 @@ def test_a_thread_that_died_is_started_again_and_told(
     clockwork.start()
     clockwork._wakeups._scheduler.shutdown(wait=False)
     assert not clockwork.alive
-    until(lambda: clockwork.alive)
+    until(lambda: clockwork.alive and events)
     assert events == [PartRestarted("schedules", "its thread had ended")]
     book.add("x", Once(clock.now_ms() + 100))
     clockwork.wake()

@@ -121,12 +121,14 @@ def test_waiting_prints_the_counts_of_a_success(parcels: Site, call: Call, past:
     run_id = _same_run(call, past)
     for stage in ("parcel", "total"):
         for held in past.of_stage(run_id, stage):
-            past.moves.succeed(held, "0", duration_s=0.1).wait()
+            past.moves.succeed(held, '{"sum":7}', duration_s=0.1).wait()
     done = call("run", "parcels", "day=monday", "--key", "k", "--wait")
     assert done.code == 0
     assert f"Run {run_id}\n" in done.err
     assert done.out.splitlines()[1].split() == ["parcel", "once,", "fans", "out", "0", "1"]
-    assert call("run", "parcels", "day=monday", "--key", "k", "--wait", "--json").json["status"] == "succeeded"
+    assert done.out.endswith('\nResult\n  total  {"sum":7}\n')
+    shown = call("run", "parcels", "day=monday", "--key", "k", "--wait", "--json").json
+    assert (shown["status"], shown["results"]) == ("succeeded", {"total": {"sum": 7}})
 
 
 def test_waiting_for_a_run_that_failed_is_exit_1_and_names_what_died(parcels: Site, call: Call, past: Past) -> None:

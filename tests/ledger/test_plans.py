@@ -276,6 +276,8 @@ def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
         lambda: reads.progress(run_id),
     ):
         run_plans(book, look)
+    (plan,) = plans(book, lambda: reads.outcome(run_id, "mail"))
+    assert "SEARCH job USING INDEX job_run (run_id=? AND stage=?)" in plan  # a row for each edition, which are sorted
     for runs, index in ((reads.runs_to_cancel, "run_cancel"), (reads.runs_to_resume, "run_resume")):
         (plan, *_) = plans(book, runs)
         assert f"INDEX {index}" in plan, "looked at every second, whatever there is of runs"

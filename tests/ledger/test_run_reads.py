@@ -10,6 +10,7 @@ from millrace.errors import LostClaim, NotFound
 from millrace.ledger.plan import Gate
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter
+from millrace.ledger.run_view import view_run
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works, per, plan, stage
 
@@ -135,6 +136,22 @@ def test_only_what_other_stages_came_to_comes_with_the_claim(works: Works) -> No
     ((dead,),) = works.book.sql("SELECT id FROM job WHERE status = 'dead'")
     works.moves.requeue(dead, actor="ann").wait(LIMIT_S)
     assert {(one.stage, one.given is None) for one in works.claim()} == {("lead", True), ("points", False)}
+
+
+def test_a_run_is_seen_with_what_it_came_to(works: Works) -> None:
+    """What nothing follows, of the newest edition; neither the values of records nor those on the way."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(12)
+    for held in works.claim("company"):
+        works.die(held)
+    assert view_run(works.reads, run_id).results == {}
+    works.work_off('"all dead"')
+    assert view_run(works.reads, run_id).results == {"mail": '"all dead"'}
+    for record in range(1, 13):
+        works.requeue(run_id, "company", str(record))
+        works.work_off(lambda held: json.dumps(f"{held.stage} {held.record}"))
+        assert view_run(works.reads, run_id).results == {"mail": f'"mail @{record + 1}"'}
+    assert works.run(run_id).status == "succeeded"
 
 
 def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None:

@@ -38,7 +38,8 @@ def run(session: Session, /, pipeline: str, words: tuple[str, ...], **options: A
     Its inputs are made of NAME=VALUE words, read by their types, or given as JSON. They are checked before anything
     is started, and the run is on disk when its id is printed.
 
-    With --wait the counts of its stages are printed when it is over; on a terminal, how far it is until then.
+    With --wait the counts of its stages and what it came to are printed when it is over; on a terminal, how far it is
+    until then.
 
     \b
     Exit: 0 started; with --wait: 0 succeeded, 1 partial, failed or cancelled,

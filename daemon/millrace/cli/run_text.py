@@ -41,6 +41,8 @@ def run_text(view: RunView, now_ms: int) -> str:
     """Return all that `runs show` tells of a run."""
     run = view.run
     parts = [_head(run), *_facts(run, now_ms), "", stage_counts(view)]
+    if view.results:
+        parts += ["", result_lines(view)]
     if view.working:
         parts += ["", colored_title("At work"), *_working(view, now_ms)]
     if view.waiting:
@@ -81,6 +83,13 @@ def stage_counts(view: RunView) -> str:
         for stage in view.stages
     ]
     return table(columns, rows, terminal_width())
+
+
+def result_lines(view: RunView) -> str:
+    """Return what a run came to, a line for each of its own last stages."""
+    names = max(len(name) for name in view.results)
+    lines = [f"  {plain(name):<{names}}  {plain(shortened(text))}" for name, text in view.results.items()]
+    return "\n".join([colored_title("Result" if len(lines) == 1 else "Results"), *lines])
 
 
 def _count(number: int) -> str:

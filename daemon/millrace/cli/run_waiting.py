@@ -10,7 +10,7 @@ import click
 
 from millrace.cli.filters import error_words
 from millrace.cli.output import plain
-from millrace.cli.run_text import stage_counts
+from millrace.cli.run_text import result_lines, stage_counts
 from millrace.cli.session import tell
 from millrace.cli.timeline import place_words
 from millrace.errors import StillOpen
@@ -68,6 +68,8 @@ def print_ended(view: RunView, *, counts: bool) -> int:
     run = view.run
     if counts:
         click.echo(stage_counts(view))
+        if view.results:
+            click.echo(f"\n{result_lines(view)}")
     if run.status == "succeeded":
         return 0
     for job in view.dead[:_NAMED]:

@@ -24,6 +24,9 @@ _RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_ki
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
+_OUTCOME: Final = """  -- the value of a stage that runs once in each edition, of the newest; served by job_run
+SELECT result FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'
+ ORDER BY length(coalesce(record, '')) DESC, coalesce(record, '') DESC LIMIT 1"""
 _ITEMS: Final = f"""  -- a fan-out's items, in their order
 SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER BY number LIMIT ?4"""  # noqa: S608
 # A job's number is text, and so is its index: the order comes from the records, and nothing is sorted. (Not a CAST: its
@@ -138,6 +141,16 @@ class RunReads:
         """
         found = arguments.of_job(self._rows, self._net(run_id), run_id, stage, record)
         return {name: self.whole(text) for name, text in found.items()}
+
+    def outcome(self, run_id: str, stage: str) -> str | None:
+        """
+        Return the newest value of a stage of the run's own, as JSON text for people to see; None if there is none.
+
+        Args:
+            stage: One that does not run for each record.
+        """
+        found = self._rows(_OUTCOME, (run_id, stage))
+        return self._shown(found[0][0]) if found else None
 
     def results(self, run_id: str, stage: str, after: int, limit: int) -> list[tuple[int, str]]:
         """

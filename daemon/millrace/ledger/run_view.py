@@ -26,19 +26,28 @@ _FEW: Final = 1000
 
 
 class RunView(NamedTuple):
-    """A run as it stands: `dead`, `working` and `waiting` hold the newest few, `stages` are those of its plan."""
+    """
+    A run as it stands.
+
+    Args:
+        stages: Those of its plan.
+        dead, working, waiting: The newest few.
+        results: What it has come to, JSON text by stage: the run's own last stages, those that no other one needs.
+    """
 
     run: RunRow
     stages: Sequence[PlanStage]
     dead: Sequence[JobRow]
     working: Sequence[tuple[JobRow, ProgressRow | None]]
-    waiting: Sequence[JobRow] = ()
+    waiting: Sequence[JobRow]
+    results: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the contract's run, with its stages, the newest of what died, and what it works on."""
+        """Return the contract's run, with its stages, what it came to, the newest that died, and what it works on."""
         return {
             **self.run.as_json(),
             "stages": [{"name": stage.name, "kind": stage.kind, "scope": stage.fanout} for stage in self.stages],
+            "results": {name: json.loads(text) for name, text in self.results.items()},
             "dead": [_dead(job) for job in self.dead],
             "working": [
                 {"id": job.id, "stage": job.stage, "record": job.record, "progress": p.as_json() if p else None}
@@ -64,7 +73,15 @@ def view_run(reads: Reads, run_id: str) -> RunView:
     # A few that wait have a cause of their own, such as a failure; many wait for their turn, and cost a walk.
     few = 0 < waits <= _FEW
     waiting = reads.jobs(JobFilter(run=run.id, status="waiting", limit=_WORKING)).jobs if few else []
-    return RunView(run, reads.plan(run.id).stages, dead, working, waiting)
+    stages = reads.plan(run.id).stages
+    return RunView(run, stages, dead, working, waiting, _results(reads, run.id, stages))
+
+
+def _results(reads: Reads, run_id: str, stages: Sequence[PlanStage]) -> dict[str, str]:
+    followed = {name for stage in stages for name in stage.waits}
+    own = [stage.name for stage in stages if stage.fanout is None and stage.kind != "fanout"]
+    last = [name for name in own if name not in followed]
+    return {name: text for name in last if (text := reads.outcome(run_id, name)) is not None}
 
 
 def has(run: RunRow, status: str) -> bool:

@@ -196,6 +196,11 @@ SCHEMAS: Final[Schema] = {
         {
             **_RUN_FIELDS,
             "stages": _listed({"type": "object", "properties": {"name": _TEXT, "kind": _TEXT, "scope": _MAYBE}}),
+            "results": {
+                "type": "object",
+                "additionalProperties": True,
+                "description": "What it has come to: the values of the stages of the run's own that no other one needs",
+            },
             "dead": _listed(
                 {
                     "type": "object",

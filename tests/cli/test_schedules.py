@@ -108,12 +108,13 @@ def test_a_schedule_is_fired_by_hand_and_its_overlap_holds(timed: Site, call: Ca
 
 
 def test_a_pause_is_shown_and_taken_back_and_in_the_audit(timed: Site, call: Callable[..., Done]) -> None:
-    """Who did it stands in the list."""
+    """Who did it stands in `schedules next`."""
     assert call("schedules", "pause", "each").out == "each  paused\neach@acme  paused\n"
     rows = {row["schedule"]: row for row in call("schedules", "list", "--json").json}
     assert rows["each@acme"]["paused"]
     assert rows["each"]["paused_by"].startswith("cli:")
-    assert "paused by" in call("schedules", "list").out
+    assert " paused" in call("schedules", "list").out
+    assert "paused by cli:" in call("schedules", "next", "each").out
     assert "before" in call("schedules", "pause", "each").err
     assert call("schedules", "resume", "each").code == 0
     assert "not paused" in call("schedules", "resume", "each").err

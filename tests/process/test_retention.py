@@ -77,3 +77,15 @@ def test_what_a_kill_left_beside_the_ledger_goes_after_an_hour(make_site: MakeSi
     assert daemon.await_event("ledger.pruned")["stray_files"] == 1
     assert [path.name for path in folder.iterdir()] == [names[1]]
     assert daemon.stop() == 0
+
+
+def test_the_command_tells_what_a_kill_left(make_site: MakeSite) -> None:
+    """It is not in the plan, which goes by age; so it must be in what was done."""
+    site = make_site()
+    with Ledger(site.ledger, synchronous="normal") as ledger:
+        found = reference(ledger.blobs.put('{"n":1}'))
+        assert found is not None
+        os.utime(ledger.blobs.folder / found.name, (0, 0))
+    done = site.run("prune", "--yes").stdout
+    assert done.endswith("removed 0 jobs, 0 runs, 0 rows of the audit log, 1 file that no value has, left by a kill\n")
+    assert list(ledger.blobs.folder.iterdir()) == []

@@ -78,7 +78,8 @@ def _done(sums: Sums, given: int, *, as_json: bool) -> None:
     if as_json:
         echo_json({**vars(sums), "returned_bytes": given})
         return
-    click.echo(
-        f"removed {plural(sums.jobs, 'job')}, {plural(sums.runs, 'run')}, {sums.audit_rows:,} rows of the audit log"
-    )
+    gone = [plural(sums.jobs, "job"), plural(sums.runs, "run"), f"{sums.audit_rows:,} rows of the audit log"]
+    if sums.stray_files:
+        gone.append(f"{plural(sums.stray_files, 'file')} that no value has, left by a kill")
+    click.echo(f"removed {', '.join(gone)}")
     tell(f"{format_size(given)} given back to the disk.")

@@ -28,7 +28,7 @@ _LIST: Final = (
     Column("WHEN", elastic=True),
     Column("NEXT"),
     Column("LAST", optional=True),
-    Column("STATE", elastic=True),
+    Column("STATE"),
 )
 _MOST: Final = 100
 NO_SCHEDULES: Final = 'No schedules. Write [schedules.NAME] into config.toml, with task and cron = "0 6 * * *".'
@@ -225,21 +225,27 @@ def _board(session: Session, found: Timetable, wanted: Sequence[Schedule], count
 
 
 def _cells(row: dict[str, Any], now: int) -> tuple[str, ...]:
-    upcoming, last = row["next"], row["last_fire"]
+    last = row["last_fire"]
     if row["problem"]:
         state = "cannot run"
     elif row["paused"]:
-        state = f"paused by {row['paused_by']}"
+        state = "paused"  # by whom: `schedules next`
     else:
         state = "" if row["enabled"] else "not enabled"
     return (
         row["schedule"],
         row["target"],
         row["words"],
-        ago(parse_time(upcoming[0]["at"]), now) if upcoming else "never",
+        _next(row, now),
         (last["status"] or last["outcome"]) if last else "",
         state,
     )
+
+
+def _next(row: dict[str, Any], now: int) -> str:
+    if not row["enabled"]:
+        return ""
+    return ago(parse_time(row["next"][0]["at"]), now) if row["next"] else "never"
 
 
 def _next_lines(row: dict[str, Any]) -> list[str]:

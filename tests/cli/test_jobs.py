@@ -126,7 +126,11 @@ def test_a_dead_job_is_put_back_and_a_queued_one_is_refused(call: Call, past: Pa
     assert call("jobs", "retry", dead).out == f"{dead}  queued\n"
     done = call("jobs", "retry", queued)
     assert done.code == 5
-    assert f"job {queued} is queued; requeue needs one that is cancelled or dead" in done.err
+    assert f"job {queued} is queued; retry needs one that is cancelled or dead" in done.err
+    over = past.succeeded()
+    done = call("jobs", "cancel", over)
+    assert done.code == 5
+    assert f"job {over} is succeeded; cancel needs one that is queued or running or waiting" in done.err
 
 
 def test_one_refusal_does_not_stop_the_others(call: Call, past: Past) -> None:

@@ -111,7 +111,7 @@ def _carry_out(session: Session, base: Base, steps: Sequence[Step], question: st
     """Print the plan, ask, and do what is needed of it; return whether anything was done."""
     due = [step for step in steps if step.needed()]
     for step in steps:
-        click.echo(f"  {'do  ' if step in due else 'have'}  {step.words()}")
+        click.echo(f"  {'do  ' if step in due else 'done'}  {step.words()}")
     if not due:
         tell("Everything is as it should be.")
         return False

@@ -123,13 +123,21 @@ def put_back(tx: Transaction, job_id: str, actor: str) -> Status:
     return to
 
 
+_SAID: Final = {"requeue": "retry"}  # as the command that asks for it is called
+
+
 def refusal(tx: Transaction, name: str, job_id: str) -> NotFound | WrongStatus:
     """Return why a move was refused."""
     found = tx.rows(_STATUS, (job_id,))
     if not found:
         return NotFound(f"no job {job_id}")
-    wanted = " or ".join(sorted(MOVES[name][0]))
-    return WrongStatus(f"job {job_id} is {found[0][0]}; {name.replace('_', ' ')} needs one that is {wanted}")
+    sources = MOVES[name][0]
+    if name == "cancel":  # asked to end, it is moved by its daemon
+        sources = sources | {Status.RUNNING}
+    wanted = " or ".join(sorted(sources))
+    return WrongStatus(
+        f"job {job_id} is {found[0][0]}; {_SAID.get(name, name.replace('_', ' '))} needs one that is {wanted}"
+    )
 
 
 def pause(tx: Transaction, queue: str, actor: str) -> bool:

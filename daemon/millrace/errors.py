@@ -22,7 +22,7 @@ what is wrong, where, and what to do.
     ├── LedgerError          exit 1   HTTP 500 the database did not do what was asked
     │   ├── LedgerBusy       exit 75  HTTP 503 another process holds the write lock for too long
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
-    │   ├── ValueDamaged     exit 1   HTTP 500 the file of a large value is missing, or not what was written
+    │   ├── ValueDamaged     exit 1   HTTP 500 a value is not what was written, or the file of a large one is missing
     │   ├── LedgerForeign    exit 78           not a ledger, or one of another version
     │   ├── LedgerGone       exit 78           there was one here, and an empty one must not take its place
     │   └── LedgerDamaged    exit 78           a page of it is broken
@@ -241,7 +241,7 @@ class LedgerFull(LedgerError):
 
 
 class ValueDamaged(LedgerError):
-    """The file of a large value is missing, or not what was written; the message names it."""
+    """A value is not what was written, or the file of a large one is missing; the message names it."""
 
     type = "value-damaged"
 

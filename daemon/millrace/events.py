@@ -294,6 +294,16 @@ class PoolResized(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimsFailed(Event):
+    """Nothing of a queue can be claimed; it is tried again all the time."""
+
+    EVENT: ClassVar[str] = "queue.claims_failed"
+    LEVEL: ClassVar[str] = "error"
+    queue: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerLocked(Event):
     """Another process keeps the write lock; writes wait, nothing is lost."""
 

@@ -153,6 +153,19 @@ def test_a_damaged_payload_is_dead_and_never_runs(book: Book) -> None:
     assert book.balanced()
 
 
+@pytest.mark.parametrize("size", [1, 20_000])
+def test_a_text_that_is_none_any_more_does_not_stop_the_others(book: Book, size: int) -> None:
+    """A flipped bit costs the one job, and does not hide it either."""
+    bad, good = book.accept(payload=f'{{"a":"{"x" * size}"}}'), book.accept()
+    book.sql("UPDATE job SET payload = CAST(CAST(payload AS BLOB) || x'e1' AS TEXT) WHERE id = ?", (bad,))
+    assert [held.job_id for held in book.claim(10)] == [good]
+    row = book.row(bad)
+    assert row.error is not None
+    assert (row.status, row.error.type) == ("dead", "Damaged")
+    assert row.as_json()["payload"] == {"$damaged": "what is on disk is not what was written"}
+    assert book.balanced()
+
+
 def test_payloads_of_any_size_and_text_come_whole(book: Book) -> None:
     """Claims come out of SQLite as one text; a payload that is too large for it is fetched beside it."""
     payloads = [

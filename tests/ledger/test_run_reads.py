@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from millrace.errors import LostClaim, NotFound
+from millrace.errors import LostClaim, NotFound, ValueDamaged
 from millrace.ledger.plan import Gate
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter
@@ -124,6 +124,30 @@ def test_what_is_large_does_not_come_with_the_claim(works: Works) -> None:
     works.fan_out(1)
     works.succeed(works.claim("a"))
     assert [held.given for held in works.claim("b") if held.record == "1"][-1] is None
+
+
+@pytest.mark.parametrize("to", ["CAST(x'2261e122' AS TEXT)", "'2'"], ids=["no text", "another"])
+def test_a_value_that_is_not_what_was_written_is_handed_to_nobody(works: Works, to: str) -> None:
+    """Neither does it keep the jobs beside it from their claims."""
+    run_id = works.start(LINE)
+    works.fan_out(3)
+    works.succeed(works.claim("points"), '"1"')
+    works.book.sql(f"UPDATE job SET result = {to} WHERE stage = 'points' AND record = '2'")  # noqa: S608
+    (total,) = works.claim("total")
+    with pytest.raises(ValueDamaged):
+        works.reads.results(run_id, "points", 0, 10)
+    works.succeed([total])
+
+    graph = plan(stage("lead", kind="fanout"), per("lead", "a", "lead"), per("lead", "b", "a"))
+    run_id = works.start(graph)
+    works.fan_out(3)
+    works.succeed(works.claim("a"), '"1"')
+    works.book.sql(f"UPDATE job SET result = {to} WHERE stage = 'a' AND record = '2'")  # noqa: S608
+    claims = works.claim("b")
+    assert sorted(str(held.record) for held in claims) == ["1", "2", "3"]
+    assert works.reads.arguments(run_id, "b", "1") == {"a": '"1"'}
+    with pytest.raises(ValueDamaged):
+        works.reads.arguments(run_id, "b", "2")
 
 
 def test_only_what_other_stages_came_to_comes_with_the_claim(works: Works) -> None:

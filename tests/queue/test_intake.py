@@ -305,3 +305,55 @@ def test_a_closed_ledger_gives_nothing_and_hangs_nobody(tmp_path: Path) -> None:
     assert intake.take(0.001) is None
     intake.wake()
     house.close()
+
+
+def test_what_was_claimed_ahead_of_long_jobs_goes_back(house: House) -> None:
+    """Short jobs let many be claimed ahead; when long ones follow, all those would hold up whoever is more urgent."""
+    intake, moves = house.intake(workers=2), house.ledger.moves
+    queue_up(house, 400)
+    for held in drain(intake, 400):
+        house.running.end(held)
+        moves.succeed(held, "1", duration_s=0.0).wait(LIMIT_S)
+    settle(house)
+    queue_up(house, 300)
+    intake.wake()
+    settle(house)
+    at_work = [one for _ in range(2) if (one := intake.take(LIMIT_S))]
+    settle(house)
+    assert house.ledger.reads.status_counts()["running"] == 2 + MOST_AHEAD
+    intake.tend()
+    assert house.ledger.reads.status_counts()["running"] == 2 + MOST_AHEAD, "workers came for two of them"
+
+    intake.tend()
+    intake.wake()
+    settle(house)
+    counts = house.ledger.reads.status_counts()
+    assert (counts["running"], counts["queued"]) == (2, 298)
+    assert len(house.running.jobs()) == 2
+    (urgent,) = moves.accept([NewJob("add", "default", priority=1000)]).wait(LIMIT_S)
+    intake.wake()
+    for held in at_work:
+        intake.done(10.0)
+        house.running.end(held)
+        moves.succeed(held, "1", duration_s=10.0).wait(LIMIT_S)
+    following = intake.take(LIMIT_S)
+    assert following is not None
+    assert following.job_id == urgent.id
+    for held in [following, *intake.stop()]:
+        moves.release(held, "shutdown", duration_s=0.0).wait(LIMIT_S)
+
+
+def test_a_large_pool_does_not_claim_what_it_gave_back(house: House) -> None:
+    """Else each second would cost those jobs an attempt, for as long as the others run."""
+    intake = house.intake(workers=500, most=500)
+    queue_up(house, 600)
+    intake.wake()
+    settle(house)
+    for _ in range(500):
+        assert intake.take(LIMIT_S) is not None
+    for _ in range(4):
+        intake.tend()
+        intake.wake()
+        settle(house)
+    assert house.ledger.reads.connection().execute("SELECT max(attempt) FROM job").fetchall() == [(1,)]
+    assert house.ledger.reads.status_counts()["running"] == 500

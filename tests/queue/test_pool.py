@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.events import AttemptEnded, PoolResized, ThreadStuck
+from millrace.events import AttemptEnded, ClaimsFailed, PoolResized, ThreadStuck
 from millrace.queue.pool import CALM_S, Pool
 from millrace.queue.room import Room
 from millrace.queue.submit import Submission
@@ -16,6 +18,8 @@ from tests.queue.rig import LIMIT_S, House
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from millrace.ledger.rows import Claim
+    from millrace.ledger.ticket import Ticket
     from tests.conftest import Until
 
 
@@ -187,3 +191,34 @@ def test_a_pool_that_is_stopping_replaces_and_grows_nothing(house: House, until:
 def test_a_folder_that_is_gone_is_for_the_write_to_tell(tmp_path: Path) -> None:
     """That there is no room would be a guess, and the wrong advice."""
     assert Room(tmp_path / "gone" / "ledger.db", None).refusal() is None
+
+
+class Unclaimable:
+    """Moves of which the claim fails, for a while, by what is no trouble of the ledger as a whole."""
+
+    def __init__(self, house: House) -> None:
+        self._house = house
+        self.well = False
+
+    def claim(self, queue: str, slots: int) -> Ticket[list[Claim]]:
+        """Fail, or not any more."""
+        if self.well:
+            return self._house.ledger.moves.claim(queue, slots)
+        return self._house.ledger.writer.submit(lambda _tx: json.loads("{"))
+
+
+def test_a_queue_of_which_nothing_can_be_claimed_says_so_once(house: House, until: Until) -> None:
+    """It would stand still, and nobody would know why."""
+    moves: Any = Unclaimable(house)
+    house.kit = replace(house.kit, moves=moves)
+    pool = house.pool()
+    for _ in range(3):
+        until(lambda: pool.intake.trouble)
+        pool.tend()
+    (told,) = [event for event in house.events if isinstance(event, ClaimsFailed)]
+    assert (told.queue, told.reason.split(":")[0]) == ("default", "JSONDecodeError")
+    moves.well = True
+    job_id = house.submit()
+    until(lambda: house.row(job_id).attempt)
+    assert pool.intake.trouble is None
+    house.kit = replace(house.kit, moves=house.ledger.moves)

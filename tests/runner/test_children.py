@@ -137,6 +137,15 @@ def test_a_process_with_threads_left_is_not_used_again(rig: Rig) -> None:
     works(rig)
 
 
+def test_a_timer_of_one_job_does_not_go_off_in_the_next(rig: Rig) -> None:
+    """It would end a job that has nothing to do with it, and three of those make poison."""
+    for handled in (False, True):
+        assert rig.run("leave_timers", handled=handled).status == "succeeded"
+        job = rig.run("nap", seconds=0.3)
+        assert (job.status, job.crashes) == ("succeeded", 0)
+    assert rig.children.warm() == 1
+
+
 def test_closed_standard_output_is_not_handed_to_the_next_job(rig: Rig) -> None:
     """Its number would be given to the next file that is opened."""
     assert rig.run("close_standard").status == "succeeded"

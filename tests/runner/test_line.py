@@ -74,6 +74,29 @@ def test_a_stop_before_an_answer_is_kept_for_the_next_look(talk: Talk) -> None:
     assert stopped.value.why == "cancelled"
 
 
+def test_a_question_that_was_cut_off_is_the_last_one(talk: Talk) -> None:
+    """The answer that is on its way would be taken for that of the next: another step's value, another effect's."""
+
+    class TooSlowError(Exception):
+        pass
+
+    def late(*_: object) -> None:
+        raise TooSlowError
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        with pytest.raises(TooSlowError):
+            talk.line.ask("step.get", {"name": "one"})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    talk.say({"m": "answer", "ok": "of one"})
+    assert talk.line.cut_off
+    with pytest.raises(MillraceError, match="whether that was done is not known"):
+        talk.line.ask("step.get", {"name": "two"})
+
+
 def test_a_word_for_nobody_stops_no_job(talk: Talk) -> None:
     """That output has been read is for a child that waits for it."""
     talk.say({"m": "read"})

@@ -15,7 +15,8 @@ from millrace.define.effects import Kept, MemoryJournal, call_of, check_key, ide
 from millrace.errors import EffectConflict, EffectResult, LostClaim, Parked
 from millrace.runner.effects import Effects
 from millrace.runner.protocol import ProtocolError
-from tests.runner.rig import until
+from tests.ledger.rig import hold
+from tests.runner.rig import LIMIT_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,6 +127,24 @@ def test_a_result_that_cannot_be_kept_is_never_called_for_again(rig: Rig, kind: 
     rig.ledger.moves.effect_settle("default", "strange", actor="cli:ann", done=True, result="5").wait()
     rig.ledger.moves.requeue(job.id, actor="cli:ann").wait()
     assert again(rig, job, kind).result == "5"
+
+
+def test_an_answer_that_nobody_waited_for_is_not_taken_for_another_effect_s(
+    rig: Rig, site: Path, aside: Callable[..., Future[Any]]
+) -> None:
+    """An alarm cuts a question off; its answer, "do it", must not come to the next one, which was done long ago."""
+    assert rig.run("impatient", bounded=False).status == "succeeded"
+    job_id = rig.accept("impatient", bounded=True)
+    claim, held = rig.claim(), hold(rig.ledger)
+    work = aside(rig.work, claim)
+    until(lambda: lines(site, "calls") == ["too slow"])
+    held.go()
+    work.result(LIMIT_S)
+    job = rig.row(job_id)
+    assert job.error is not None
+    assert (job.status, "cut an earlier step, effect" in job.error.message) == ("waiting", True)
+    assert lines(site) == ["invoice"]
+    assert rig.children.warm() == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

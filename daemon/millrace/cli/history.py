@@ -159,6 +159,8 @@ def _outcome(attempt: AttemptRow) -> str:
 
 def _released(attempt: AttemptRow, after: str) -> str:
     why = attempt.facts.get("why", "shutdown")
+    if why == "ahead":
+        return "was handed back: claimed ahead of its turn, which did not come, since those before it took long"
     if why != "shutdown":
         return f"was handed back{after} ({why})"
     if "thread" in attempt.facts:

@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.errors import ValueDamaged
+from millrace.ledger.accept import checksum
+
 if TYPE_CHECKING:
     from millrace.ledger.net import Net
 
@@ -20,8 +23,9 @@ _SMALL: Final = 10_000  # bytes
 _ITEM: Final = """(SELECT item FROM record
   WHERE fanout = (SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?{name})
     AND number = CAST(one.value AS INTEGER))"""
-_RESULT: Final = """(SELECT result FROM job
-  WHERE run_id = ?1 AND stage = ?{name} AND coalesce(record, '') = one.value AND +status = 'succeeded')"""
+SEALED: Final = "coalesce(job.result_hash, '') || ' ' || job.result"
+_RESULT: Final = f"""(SELECT {SEALED} FROM job
+  WHERE run_id = ?1 AND stage = ?{{name}} AND coalesce(record, '') = one.value AND +status = 'succeeded')"""  # noqa: S608
 _IF_SMALL: Final = f"(SELECT iif(octet_length(value) > {_SMALL}, 0, value) FROM (SELECT {{look}} AS value))"  # noqa: S608 - ours
 _EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
 SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
@@ -35,6 +39,7 @@ def of_job(look: Look, net: Net, run_id: str, stage: str, record: str | None) ->
         record: As the job has it: a number, `@` and an edition, or None.
     Returns: Texts as they are stored, by the name of the need; without those that were skipped, and those that come as
         results.
+    Raises: ValueDamaged if one of them is not what was written.
     """
     inner, outer = _needs(net, stage)
     values: dict[str, str] = {}
@@ -52,6 +57,7 @@ def of_records(look: Look, net: Net, run_id: str, stage: str, records: Sequence[
 
     Returns: Texts by the name of the need, by record; without the records of which a value is not small: many large
         ones at once are more than one look can hold, and more than a daemon should.
+    Raises: ValueDamaged if any of them is not what was written.
     """
     inner, outer = _needs(net, stage)
     shared = _values(look, run_id, outer, None, [_OWN], small=True).get(_OWN)
@@ -77,11 +83,32 @@ def _values(
         return {place: {} for place in places}
     wanted = tuple(name == fanout for name in names)
     ((found,),) = look(_statement(wanted, small), (run_id, json.dumps(places), *names))
+    try:
+        text = found.decode()
+    except UnicodeDecodeError as error:
+        msg = f"a value of {' or '.join(names)} in run {run_id} is damaged on disk"
+        raise ValueDamaged(msg) from error
     return {
-        place: {name: value for name, value in zip(names, values, strict=True) if value is not None}
-        for place, *values in json.loads(found)
+        place: {
+            name: value if name == fanout else unsealed(value, name)
+            for name, value in zip(names, values, strict=True)
+            if value is not None
+        }
+        for place, *values in json.loads(text)
         if 0 not in values
     }
+
+
+def unsealed(text: str, stage: str) -> str:
+    """
+    Return the result of a stage from the text that `SEALED` gives.
+
+    Raises: ValueDamaged if it is not what was written.
+    """
+    digest, _, result = text.partition(" ")
+    if digest and checksum(result) != digest:
+        raise ValueDamaged(f"a value of {stage} is not what was written: it is damaged on disk")
+    return result
 
 
 @cache
@@ -91,7 +118,7 @@ def _statement(wanted: tuple[bool, ...], small: bool) -> str:  # noqa: FBT001 - 
         looks = [_IF_SMALL.format(look=look) for look in looks]
     # One row for all: the driver gives up the interpreter's lock at each row, and a busy thread waits to get it back.
     return f"""  -- the values of stages for records, or of the run's own; served by job_run
-SELECT json_group_array(json_array(one.value, {", ".join(looks)})) FROM json_each(?2) AS one"""  # noqa: S608 - our own text
+SELECT CAST(json_group_array(json_array(one.value, {", ".join(looks)})) AS BLOB) FROM json_each(?2) AS one"""  # noqa: S608 - our own text
 
 
 def _edition(look: Look, run_id: str, name: str, record: str | None) -> str:

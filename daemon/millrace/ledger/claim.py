@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.errors import LostClaim
+from millrace.errors import LostClaim, ValueDamaged
 from millrace.ledger import arguments
 from millrace.ledger.accept import checksum
 from millrace.ledger.finish import End, finish
@@ -30,9 +30,9 @@ _SMALL: Final = 10_000  # bytes
 # One row for all: the driver gives up the interpreter's lock at each row, and gets it back only when a job lets go of
 # it. Large payloads are looked up one by one: together they might be more than a value of SQLite can hold.
 _NEXT: Final = f"""  -- the first queued jobs of a lane; served by job_queued
-SELECT json_group_array(json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths,
+SELECT CAST(json_group_array(json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths,
     max_attempts, iif(octet_length(payload) <= {_SMALL}, payload, NULL), correlation_id, run_id, stage, record,
-    payload_hash))
+    payload_hash)) AS BLOB)
   FROM job WHERE id IN ({_FIRST})"""  # noqa: S608 - made of our own text
 
 _CLAIM: Final = f"""  -- the same jobs, fenced by their new attempt
@@ -40,7 +40,7 @@ UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?4, started_a
  WHERE status = 'queued' AND id IN ({_FIRST})"""  # noqa: S608
 
 _PAYLOAD: Final = """  -- a payload that was too large to come with the others
-SELECT payload FROM job WHERE id = ?"""
+SELECT CAST(payload AS BLOB) FROM job WHERE id = ?"""
 
 _SERVED: Final = """  -- advance the lane's virtual time by what it was given
 UPDATE lane SET vtime = vtime + ? WHERE queue = ? AND client = ?"""
@@ -70,7 +70,8 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
 def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
     """Make up to `share` queued jobs of a lane running, and count them; return their rows."""
     ((found,),) = tx.rows(_NEXT, (queue, client, share))
-    rows: list[list[Any]] = json.loads(found)
+    # A text that is damaged must not keep the others from being claimed; by its checksum it is found out further below.
+    rows: list[list[Any]] = json.loads(found.decode(errors="replace"))
     if tx.run(_CLAIM, (queue, client, share, daemon, tx.now_ms)) != len(rows):
         raise LostClaim("the queue changed within the transaction that looked at it")
     for (task, run_id, stage), number in Counter((row[3], row[11], row[12]) for row in rows).items():
@@ -97,10 +98,13 @@ def _with_arguments(tx: Transaction, claims: list[Claim]) -> list[Claim]:
 
 
 def _given(tx: Transaction, run_id: str, stage: str, records: list[str]) -> dict[str, dict[str, str]]:
-    book = tx.runs.book(run_id)
-    if book is None or stage not in book.net.nodes or book.net.nodes[stage].stage.fanout is None:
+    try:
+        book = tx.runs.book(run_id)
+        if book is None or stage not in book.net.nodes or book.net.nodes[stage].stage.fanout is None:
+            return {}
+        return arguments.of_records(tx.rows, book.net, run_id, stage, records)
+    except (ValueDamaged, ValueError):  # of a text on disk; whose it is shows when each of them is run
         return {}
-    return arguments.of_records(tx.rows, book.net, run_id, stage, records)
 
 
 def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[str, float]) -> list[tuple[str, int]]:
@@ -128,7 +132,8 @@ def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: list[An
     (_, queued_at, job_id, task, attempt, failures, crashes, deaths, max_attempts, payload, correlation, run_id, stage,
      record, digest) = row  # fmt: skip
     if payload is None:
-        ((payload,),) = tx.rows(_PAYLOAD, (job_id,))
+        ((found,),) = tx.rows(_PAYLOAD, (job_id,))
+        payload = found.decode(errors="replace")
     held = Claim(
         job_id, task, queue, client, attempt, failures, crashes, deaths, max_attempts, payload, correlation,
         queued_at, tx.now_ms, run_id, stage, record,

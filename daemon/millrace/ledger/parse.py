@@ -35,9 +35,9 @@ def as_job(row: tuple[Any, ...], whole: Whole) -> JobRow:
     (*head, payload, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at,
      queued_at, due_at, started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
     return JobRow(  # type: ignore[call-arg] # the columns before the result, in the order of the fields
-        *head, whole(payload), None if result is None else whole(result), _error(error), key, run_id, stage, record,
-        Source(source_kind, source_name), correlation, created_at, queued_at, due_at, started_at, finished_at,
-        _seconds(duration_ms), cancel_by is not None,
+        *head, whole(_text(payload)), None if result is None else whole(_text(result)), _error(error), key, run_id,
+        stage, record, Source(source_kind, source_name), correlation, created_at, queued_at, due_at, started_at,
+        finished_at, _seconds(duration_ms), cancel_by is not None,
     )  # fmt: skip
 
 
@@ -80,6 +80,11 @@ def prefix_range(text: str, of: str = "a job") -> tuple[str, str]:
         raise NotFound(msg)
     low = "".join(("-" if place in _DASHES else "") + digit for place, digit in enumerate(digits))
     return low, low + "~"
+
+
+def _text(data: bytes) -> str:
+    """Return a text as it is on disk: one that is damaged must not hide its row, nor the others of a list."""
+    return data.decode(errors="replace")
 
 
 def _seconds(ms: int | None) -> float | None:

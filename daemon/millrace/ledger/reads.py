@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import LedgerDamaged, LedgerError, NotFound
+from millrace.errors import LedgerDamaged, LedgerError, NotFound, ValueDamaged
 from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import open_reader, translate
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import AttemptRow, EventRow
 
 _JOB: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
-  daemon_deaths, payload, result, error, key, run_id, stage, record, source_kind, source_name, correlation_id,
-  created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by FROM job"""
+  daemon_deaths, CAST(payload AS BLOB), CAST(result AS BLOB), error, key, run_id, stage, record, source_kind,
+  source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
+  FROM job"""
 # Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
 _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
@@ -102,6 +103,8 @@ class Reads(RunReads, FireReads, EffectReads):
             return self.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
             raise self.blame(error) from error
+        except UnicodeDecodeError as error:
+            raise ValueDamaged("a text in the ledger is damaged on disk: bytes that no program wrote") from error
 
     def whole(self, text: str) -> str:
         """

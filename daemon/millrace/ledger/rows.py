@@ -186,8 +186,8 @@ class JobRow:
             "priority": self.priority,
             "attempt": self.attempt,
             "max_attempts": self.max_attempts,
-            "payload": json.loads(self.payload),
-            "result": json.loads(self.result) if self.result is not None else None,
+            "payload": _value(self.payload),
+            "result": None if self.result is None else _value(self.result),
             "error": self.error.as_json() if self.error else None,
             "key": self.key,
             "run_id": self.run_id,
@@ -204,6 +204,14 @@ class JobRow:
             "finished_at": rfc3339(self.finished_at),
             "duration_s": self.duration_s,
         }
+
+
+def _value(text: str) -> Any:
+    """Return what a text says; of one that is damaged on disk, that it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {"$damaged": "what is on disk is not what was written"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER B
 # A job's number is text, and so is its index: the order comes from the records, and nothing is sorted. (Not a CAST: its
 # affinity would have to be applied to what is in the index, which then could not serve.)
 _RESULTS: Final = f"""  -- a stage's values in the order of the records
-SELECT record.number, job.result FROM record CROSS JOIN job
+SELECT record.number, {arguments.SEALED} FROM record CROSS JOIN job
     ON job.run_id = ?1 AND job.stage = ?5 AND coalesce(job.record, '') = record.number || ''
  WHERE record.fanout = {_FANOUT} AND record.number > ?3 AND +job.status = 'succeeded'
  ORDER BY record.number LIMIT ?4"""  # noqa: S608 - our own text
@@ -166,7 +166,8 @@ class RunReads:
         if fanout == stage:
             rows = self._rows(_ITEMS, (run_id, fanout, after, limit))
         else:
-            rows = self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+            found = self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+            rows = [(number, arguments.unsealed(text, stage)) for number, text in found]
         return [(number, self.whole(text)) for number, text in rows]
 
     def results_head(self, run_id: str, stage: str) -> tuple[int, int, int]:

@@ -115,9 +115,16 @@ def _parked(one: AttemptRow, after: str) -> str:
     return f"was put aside{after}, to wait {what}" + (f", until {clock_time(until)}" if until else "") + "."
 
 
+_RELEASED: Final = {
+    "shutdown": "the daemon stopped",
+    "orphan": "nobody ran it any more",
+    "ahead": "those before it took longer than was thought when it was claimed",
+}
+
+
 def _why(one: AttemptRow) -> str:
     why = str(one.facts.get("why", "shutdown"))
-    return {"shutdown": "the daemon stopped", "orphan": "nobody ran it any more"}.get(why, why)
+    return _RELEASED.get(why, why)
 
 
 def _decisions(attempts: Sequence[AttemptRow], events: Sequence[EventRow]) -> Iterator[Because]:

@@ -9,6 +9,7 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from millrace.errors import LedgerError
 from millrace.runner.tray import MOST
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Intake:
         self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
         self._stopped = False
         self._mean_s = 1.0
+        self._taken = self._taken_then = 0  # claims that workers took, now and at the last `tend`
+        self.trouble: str | None = None  # why claims fail, if that is told nowhere else
 
     def wake(self) -> None:
         """Something was queued: ask the ledger again."""
@@ -88,6 +91,7 @@ class Intake:
                 return []
             share = min(len(self._ready) // self.limit, MOST - 1)
             claims = [self._ready.popleft() for _ in range(share)]
+            self._taken += share
             ask = self._wanted()
         self._claim(ask)
         return claims
@@ -99,7 +103,21 @@ class Intake:
                 self._ready.extendleft(reversed(claims))
                 self._changed.notify(len(claims))
                 return
-        self._release(claims)
+        self._release(claims, "shutdown")
+
+    def tend(self) -> None:
+        """
+        Hand claims back that no worker came for since the last call: those before them take longer than was thought.
+
+        Whoever is more urgent, or has a fair share, would wait behind them; and a pause, or a cancel, would not hold.
+        """
+        with self._changed:
+            stale = list(self._ready) if self._taken == self._taken_then else []
+            self._taken_then = self._taken
+            if stale:
+                self._ready.clear()
+                self._mean_s = max(self._mean_s, 2 * AHEAD_S * self.limit)  # so that nothing is claimed ahead for now
+        self._release(stale, "ahead")
 
     def done(self, duration_s: float, jobs: int = 1) -> None:
         """A worker has finished so many jobs, one after another, which took `duration_s` seconds in all."""
@@ -143,6 +161,7 @@ class Intake:
         if self._stopped or not self._may_start():
             return None
         self.busy += 1
+        self._taken += 1
         return self._ready.popleft()
 
     def _wanted(self) -> int:
@@ -169,7 +188,9 @@ class Intake:
             self._running.expect(held, self.kind)
         with self._changed:
             self._asked = 0
-            # After an error the next `take` asks again, within half a second; the writer has reported it.
+            # After an error the next `take` asks again, within half a second. The writer reports what befalls it.
+            unheard = ticket.error is not None and not isinstance(ticket.error, LedgerError)
+            self.trouble = f"{type(ticket.error).__name__}: {ticket.error}" if unheard else None
             self._dry = ticket.error is None and len(claims) < slots and news == self._news
             late = claims if self._stopped else []
             if not self._stopped:
@@ -177,10 +198,10 @@ class Intake:
                 self._changed.notify(len(claims))
             ask = self._wanted() if ticket.error is None else 0
         self._claim(ask)
-        self._release(late)
+        self._release(late, "shutdown")
 
-    def _release(self, claims: list[Claim]) -> None:
-        """Hand back what came while the queue was being stopped."""
+    def _release(self, claims: list[Claim], why: str) -> None:
+        """Hand claims back to the ledger, which were not begun."""
         for held in claims:
             self._running.end(held)
-            self._moves.release(held, "shutdown", duration_s=0.0)
+            self._moves.release(held, why, duration_s=0.0)

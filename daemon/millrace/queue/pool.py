@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.events import PoolResized, ThreadStuck
+from millrace.events import ClaimsFailed, PoolResized, ThreadStuck
 from millrace.ledger.rows import Source
 from millrace.queue.consumer import PoolConsumer, make_huey
 from millrace.queue.intake import Intake
@@ -58,6 +58,7 @@ class Pool:
         self._running = running
         self._submitter = submitter
         self._told: set[tuple[str, int]] = set()
+        self._told_trouble: str | None = None
         self._stopping = False
         self._reads = reads
         self._roomy = roomy
@@ -105,6 +106,8 @@ class Pool:
         if self._stopping:
             return
         self._consumer.check_worker_health()
+        self.intake.tend()
+        self._tell_trouble()
         self._replace_stuck()
         self._resize()
 
@@ -135,6 +138,13 @@ class Pool:
         self._submitter.submit(
             Submission(task, payload=payload, queue=queue, priority=priority, source=Source("api", "huey"))
         )
+
+    def _tell_trouble(self) -> None:
+        """Say once why nothing can be claimed, where that is no trouble of the ledger as a whole."""
+        trouble = self.intake.trouble
+        if trouble is not None and trouble != self._told_trouble:
+            self._kit.emit(ClaimsFailed(self.intake.queue, trouble))
+        self._told_trouble = trouble
 
     def _replace_stuck(self) -> None:
         stuck = [live for live in self._running.stuck() if live.queue == self.intake.queue]

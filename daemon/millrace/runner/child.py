@@ -43,6 +43,12 @@ DONE: Final = 0
 ORPHANED: Final = 71
 MAX_JOBS: Final = 5_000  # then a fresh child: what foreign code leaks (memory, descriptors) is given back
 
+_TIMERS: Final = (
+    (signal.ITIMER_REAL, signal.SIGALRM),
+    (signal.ITIMER_VIRTUAL, signal.SIGVTALRM),
+    (signal.ITIMER_PROF, signal.SIGPROF),
+)
+
 
 def load(root: Path, jobs: str, queues: Sequence[str]) -> Registry:
     """Load the site's job files in the fork server. The daemon has reported those that are broken already."""
@@ -172,6 +178,9 @@ class Child:
     def _fit(self) -> bool:
         """Return whether this process may run another job: nothing of this one goes on in it."""
         sys.stdout, sys.stderr = self._streams
+        _stop_timers()
+        if self._line.cut_off:  # the next job would get its answers
+            return False
         try:
             for stream in self._streams:
                 stream.flush()
@@ -188,6 +197,14 @@ class Child:
             if os.listdir(self._scratch):  # noqa: PTH208 - each job pays for this line
                 shutil.rmtree(self._scratch, ignore_errors=True)
                 os.mkdir(self._scratch)  # noqa: PTH102
+
+
+def _stop_timers() -> None:
+    """Let no alarm of this job go off in the next one."""
+    for timer, number in _TIMERS:
+        signal.setitimer(timer, 0)
+        if signal.getsignal(number) is not signal.SIG_DFL:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _standard_files() -> list[tuple[int, int]]:

@@ -32,6 +32,7 @@ class SocketLine:
         self._inbox: list[Message] = []
         self._lock = threading.RLock()
         self.asked: str | None = None
+        self.cut_off = False  # a question has no answer yet; for good, if an exception of the job ended its wait
 
     def next_order(self) -> Message | None:
         """Return the next order; None when the supervisor has closed. It is only woken if there is none at hand."""
@@ -74,10 +75,17 @@ class SocketLine:
     def ask(self, kind: str, body: dict[str, Any]) -> Any:
         """See `context.Line`."""
         with self._lock:
+            if self.cut_off:
+                raise MillraceError(
+                    "an exception has cut an earlier step, effect or look at results off from its answer: whether that"
+                    " was done is not known, so that this attempt can ask nothing more"
+                )
+            self.cut_off = True
             self.send({"m": kind, **body})
             self._ring()
             while (reply := self.receive()) is not None:
                 if reply["m"] == "answer":
+                    self.cut_off = False
                     return _unpacked(reply)
                 self._heed(reply)
         raise ConnectionError("the supervisor has gone")

@@ -103,6 +103,27 @@ def nested() -> int:
     return once("nested", nested)
 
 
+class TooSlowError(Exception):
+    """An alarm went off."""
+
+
+@task(timeout="60s", backoff="1ms..20ms")
+def impatient(*, bounded: bool) -> None:
+    """Send a reminder, under an alarm as decorators for timeouts set it, and then the invoice."""
+
+    def too_slow(*_: object) -> None:
+        raise TooSlowError
+
+    if bounded:
+        signal.signal(signal.SIGALRM, too_slow)
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        try:
+            once("reminder", touch, "effects", "reminder")
+        except TooSlowError:
+            touch("calls", "too slow")
+    once("invoice", touch, "effects", "invoice")
+
+
 @task(timeout="20s", backoff="1ms..20ms")
 def strange(how: str) -> object:
     """Return what cannot be kept, take a key for two things, or take none that is one."""

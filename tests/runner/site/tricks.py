@@ -262,6 +262,21 @@ def huge(size: int) -> str:
 
 
 @task
+def leave_timers(handled: bool) -> None:  # noqa: FBT001
+    """Leave timers behind that are about to go off, with a handler or without."""
+    if handled:
+        signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    signal.setitimer(signal.ITIMER_PROF, 5)
+
+
+@task
+def nap(seconds: float) -> None:
+    """Take a while."""
+    threading.Event().wait(seconds)
+
+
+@task
 def litter() -> str:
     """Leave a temporary file behind."""
     handle, name = tempfile.mkstemp()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from millrace.errors import WrongStatus
 from millrace.ledger.rows import JobError
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 
@@ -75,3 +78,18 @@ def test_a_held_job_waits_for_its_time(book: Book) -> None:
     book.clock.advance(1)
     assert book.ledger.moves.promote_due().wait(LIMIT_S) == 1
     assert book.claim()[0].job_id == job_id
+
+
+def test_a_job_that_waits_before_its_next_attempt_is_tried_at_once(book: Book) -> None:
+    """The other side is there again, and the wait has hours left. Its account stays: only the wait is cut short."""
+    held = book.one()
+    book.ledger.moves.retry(held, JobError("E", "m"), due_at=book.clock.ms + 3_600_000, duration_s=0.1).wait(LIMIT_S)
+    assert book.ledger.moves.requeue(held.job_id, actor="ann").wait(LIMIT_S) == "queued"
+    row = book.row(held.job_id)
+    assert (row.status, row.failures) == ("queued", 1)
+    assert book.ledger.reads.events(held.job_id)[-1].actor == "ann"
+    assert [one.attempt for one in book.claim(5)] == [2]
+    due = book.accept(due_at=book.clock.ms + 3_600_000)
+    with pytest.raises(WrongStatus, match="is waiting; retry needs"):
+        book.ledger.moves.requeue(due, actor="ann").wait(LIMIT_S)
+    assert book.balanced()

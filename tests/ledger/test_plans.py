@@ -15,7 +15,7 @@ from millrace.ledger import reads as reads_module
 from millrace.ledger.rows import JobError, JobFilter, NewJob
 from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
-from tests.ledger.runs_rig import DIAMOND, ROUTED, Works
+from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -285,6 +285,14 @@ def test_the_looks_at_a_run_scan_nothing_and_sort_nothing(book: Book) -> None:
     assert any("job_run (run_id=? AND stage=? AND <expr>=?)" in plan for plan in made)
     (first, *_) = plans(book, lambda: reads.runs(RunFilter(after="f")))
     assert first.startswith("SEARCH run USING PRIMARY KEY (id<?)")
+
+
+def test_doubts_of_a_run_that_is_pruned_are_looked_for_among_those_that_are_open(book: Book) -> None:
+    """A run of 100,000 jobs with effects held the write lock for a quarter of a second."""
+    run_id = Works(book).start(LINE)
+    (plan, *_) = plans(book, lambda: wait(book.ledger.moves.begin_prune_run(run_id, START_MS)))
+    assert plan.startswith(("SCAN effect USING INDEX effect_open", "SEARCH effect USING INDEX effect_open"))
+    assert "SEARCH job USING" in plan
 
 
 def test_what_schedules_came_to_is_summed_without_looking_up_what_succeeded(book: Book) -> None:

@@ -10,7 +10,7 @@ from millrace.errors import KeyConflict, NotFound, WrongStatus
 from millrace.ledger.rows import Source
 from millrace.ledger.run_rows import NewRun
 from tests.ledger.rig import LIMIT_S, Book
-from tests.ledger.runs_rig import DIAMOND, LINE, Works, per, plan, stage
+from tests.ledger.runs_rig import DIAMOND, ERROR, LINE, Works, per, plan, stage
 
 if TYPE_CHECKING:
     from millrace.ledger.plan import Plan
@@ -186,6 +186,36 @@ def test_a_resume_that_broke_off_is_gone_on_with_from_the_ledger(works: Works) -
     names = ("ann",)
     events = "SELECT DISTINCT actor FROM event WHERE event = 'requeue'"
     assert works.book.sql(events) == [names]
+    assert works.sound()
+
+
+@pytest.mark.parametrize("how", ["retry", "release", "take back"])
+def test_a_collect_that_a_later_edition_took_the_place_of_is_not_run_again(works: Works, how: str) -> None:
+    """It ran when a record was put back. Done again it would tell of fewer records, beside one that tells of all."""
+    run_id = works.start(LINE)
+    works.fan_out(3)
+    points = works.claim("points")
+    works.die(points[0])
+    works.succeed(points[1:])
+    (total,) = works.claim("total")
+    works.requeue(run_id, "points", "1")
+    clock = works.book.clock
+    if how == "retry":
+        works.moves.retry(total, ERROR, due_at=clock.ms, duration_s=0.1).wait(LIMIT_S)
+        clock.advance(1)
+        works.moves.promote_due().wait(LIMIT_S)
+    elif how == "release":
+        works.moves.release(total, "shutdown", duration_s=0.1).wait(LIMIT_S)
+    else:
+        works.moves.daemon = "d2"
+        works.moves.take_back(set()).wait(LIMIT_S)
+    claims = works.claim()
+    assert [(held.stage, held.record) for held in claims] == [("points", "1")]
+    assert works.jobs(run_id)["total", None] == "cancelled"
+    works.succeed(claims)
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.counts["total"]) == ("succeeded", {"succeeded": 1, "cancelled": 1})
     assert works.sound()
 
 

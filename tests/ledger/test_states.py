@@ -105,6 +105,9 @@ def test_people_move_what_the_table_allows_and_nothing_else(book: Book, move: st
     elif move == "cancel" and status is Status.RUNNING:
         assert by_hand(book, move, job_id).wait(LIMIT_S) == "running"
         assert book.row(job_id).cancel_requested
+    elif move == "requeue" and before.reason == "backoff":  # which is a promotion: only its wait is cut short
+        assert by_hand(book, move, job_id).wait(LIMIT_S) == "queued"
+        assert [event.event for event in book.ledger.reads.events(job_id)] == ["promote"]
     else:
         said = {"requeue": "retry"}.get(move, move)
         with pytest.raises(WrongStatus, match=f"is {status}; {said}"):

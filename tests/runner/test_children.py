@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import resource
 import signal
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from millrace.runner import tree
+from tests.runner.conftest import descriptors
 from tests.runner.rig import Rig, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
+
+    from millrace.runner.running import Kind
 
 
 def works(rig: Rig) -> None:
@@ -90,6 +96,19 @@ def test_a_result_that_is_too_large_is_dead_at_once(rig: Rig) -> None:
     assert job.status == "dead"
     assert job.error is not None
     assert job.error.type == "ResultTooLarge"
+    works(rig)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_step_whose_result_is_too_large_is_dead_at_once(rig: Rig, tmp_path: Path, kind: Kind) -> None:
+    """It was called in each of three attempts, whose child was ended for a line that nobody reads."""
+    calls = tmp_path / "calls"
+    job = rig.run("fetch_in_a_step", kind=kind, calls=str(calls), size=50_000_000)
+
+    assert (job.status, job.crashes) == ("dead", 0)
+    assert job.error is not None
+    assert 'step "fetch" returned 50000002 characters' in job.error.message
+    assert calls.read_text().splitlines() == ["called"]
     works(rig)
 
 
@@ -175,6 +194,37 @@ def test_output_becomes_log_lines(rig: Rig) -> None:
     rig.run("speak")
 
     assert set(rig.lines()) == {"printed", "complained", "logged rows=3", "unfinished"}
+
+
+@pytest.mark.parametrize("room", range(2, 9))
+def test_a_child_for_which_there_are_no_descriptors_takes_none_with_it(rig: Rig, room: int) -> None:
+    """What was opened before the one that could not be is closed again; else each such spell brings the next."""
+    rig.run("add", a=1)  # the server runs from here on
+    job_id = rig.accept("add", queue="small", a=1)
+    claim = rig.claim("small")
+    gc.collect()
+    before = descriptors()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (max(int(path.name) for path in Path("/proc/self/fd").iterdir()) + 40, hard)
+    )
+    try:
+        with suppress(OSError):
+            while True:
+                held.append(os.open(os.devnull, os.O_RDONLY))
+        for fd in held[-room:]:
+            os.close(fd)
+        del held[-room:]
+        rig.work(claim)
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    gc.collect()
+    assert descriptors() <= before + (4 if rig.row(job_id).status == "succeeded" else 0)
+    assert rig.row(job_id).status in {"succeeded", "waiting"}
+    assert rig.row(job_id).failures == 0
 
 
 def test_a_job_of_a_dead_fork_server_fails_without_blame(rig: Rig) -> None:

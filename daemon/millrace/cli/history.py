@@ -151,6 +151,8 @@ def _outcome(attempt: AttemptRow) -> str:
             return f"{_released(attempt, after)}; the job was queued again"
         case "stopped" if attempt.facts.get("why") == _DIED:
             return "was cut off when the daemon died; the job was cancelled"
+        case "stopped" if attempt.facts.get("why") == "superseded":
+            return "did not begin: a later edition of its run collects anew; the job was cancelled"
         case "parked" if "waits" in attempt.facts:
             return f"{_OUTCOMES['parked'].format(after)}: it {waits(str(attempt.facts['waits']))}"
         case outcome:

@@ -94,7 +94,8 @@ def retry(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: boo
     Put dead or cancelled jobs back on their queues.
 
     Their failures are forgotten, their history stays. What one command puts
-    back of a run is collected once. Asks when there are several.
+    back of a run is collected once. One that waits before its next attempt is
+    tried at once, and keeps its account. Asks when there are several.
 
     \b
     Exit: 0 queued; 1 not confirmed; 4 no such job; 5 wrong status.

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim, ValueDamaged
-from millrace.ledger import arguments
+from millrace.ledger import arguments, editions
 from millrace.ledger.accept import checksum
 from millrace.ledger.finish import End, finish
 from millrace.ledger.rows import Claim, JobError
@@ -64,7 +64,7 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
         claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
         if len(lanes) > 1:
             tx.run(_SERVED, (share / weights.get(client, 1.0), queue, client))
-    return _with_arguments(tx, claims)
+    return _with_arguments(tx, [held for held in claims if not _superseded(tx, held, daemon)])
 
 
 def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
@@ -78,6 +78,22 @@ def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) ->
         tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING, number)
         tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING, number)
     return rows
+
+
+def _superseded(tx: Transaction, held: Claim, daemon: str) -> bool:
+    """
+    Return whether a later edition of its run has taken a job's place, which then is cancelled: it ran when that began,
+    and has come back since.
+    """
+    if held.run_id is None or held.stage is None or editions.of_record(held.record):
+        return False
+    book = tx.runs.book(held.run_id)
+    node = None if book is None else book.net.nodes.get(held.stage)
+    if book is None or node is None or not node.edited or held.record == book.place(node):
+        return False
+    finish(tx, held, End("stop", 0.0, facts={"why": "superseded"}), daemon)
+    tx.changes.queued.add(held.queue)  # fewer claims than were asked for, and yet there may be more work
+    return True
 
 
 def _with_arguments(tx: Transaction, claims: list[Claim]) -> list[Claim]:

@@ -36,6 +36,9 @@ _STAGE: Final = """  -- where a job that may be put back stands in its run
 SELECT run_id, stage, record FROM job
  WHERE id = ? AND status IN ('dead', 'cancelled') AND run_id IS NOT NULL AND stage IS NOT NULL"""
 
+_BACKS_OFF: Final = """  -- whether a job waits before its next attempt
+SELECT 1 FROM job WHERE id = ? AND status = 'waiting' AND reason = 'backoff'"""
+
 _STATUS: Final = """  -- for the message of a refusal
 SELECT status FROM job WHERE id = ?"""
 
@@ -102,10 +105,12 @@ def cancel(tx: Transaction, job_id: str, actor: str) -> Status:
 def requeue(tx: Transaction, job_id: str, actor: str) -> Status:
     """
     Put a dead or cancelled job back on its queue, with a clean account of failures; its history stays. The run of a
-    stage's job is open again.
+    stage's job is open again. One that waits before its next attempt need not wait any longer.
 
-    Raises: NotFound; WrongStatus if it is neither, or its run has no use for it.
+    Raises: NotFound; WrongStatus if it is none of these, or its run has no use for it.
     """
+    if tx.rows(_BACKS_OFF, (job_id,)):
+        return move(tx, "promote", job_id, actor, reason="asked for")
     found = tx.rows(_STAGE, (job_id,))
     if found:
         editions.reopen_for(tx, job_id, *found[0])
@@ -135,6 +140,8 @@ def refusal(tx: Transaction, name: str, job_id: str) -> NotFound | WrongStatus:
     if name == "cancel":  # asked to end, it is moved by its daemon
         sources = sources | {Status.RUNNING}
     wanted = " or ".join(sorted(sources))
+    if name == "requeue":
+        wanted += ", or waits before its next attempt"
     return WrongStatus(
         f"job {job_id} is {found[0][0]}; {_SAID.get(name, name.replace('_', ' '))} needs one that is {wanted}"
     )

@@ -35,9 +35,9 @@ _OF_JOBS: Final = tuple(
 
 _RUN: Final = """  -- an old run that has ended, and has not been put back since it was looked up
 DELETE FROM run WHERE id = ?1 AND finished_at < ?2 RETURNING id"""
-_IN_DOUBT: Final = """  -- whether a job of a run did something that is in doubt; served by job_run and effect_job
-SELECT 1 FROM job JOIN effect ON effect.job_id = job.id WHERE job.run_id = ?
-   AND effect.status IN ('begun', 'doubt') LIMIT 1"""
+_IN_DOUBT: Final = """  -- whether a job of a run did something that is in doubt: few are; served by effect_open
+SELECT 1 FROM effect INDEXED BY effect_open CROSS JOIN job ON job.id = effect.job_id
+ WHERE effect.status IN ('begun', 'doubt') AND job.run_id = ? LIMIT 1"""
 _MARK: Final = "INSERT INTO meta (key, value) VALUES (?, '') ON CONFLICT DO NOTHING"
 _UNMARK: Final = "DELETE FROM meta WHERE key = ?"
 _RUN_JOBS: Final = f"""  -- some jobs of a run that is removed; served by job_run

@@ -83,8 +83,8 @@ def attempt_words(one: AttemptRow) -> tuple[str, str]:
         case "released":
             return "released", f"was handed back{after}, as {_why(one)}; that costs nothing."
         case "stopped":
-            died = one.facts.get("why") == "daemon died"
-            return "stopped", "was cut off when its daemon died." if died else f"was ended{after}, as it was cancelled."
+            why = str(one.facts.get("why", ""))
+            return "stopped", _STOPPED.get(why, f"was ended{after}, as it was cancelled.")
         case outcome:
             return outcome, f"{outcome.replace('_', ' ')}{after}."
 
@@ -115,6 +115,10 @@ def _parked(one: AttemptRow, after: str) -> str:
     return f"was put aside{after}, to wait {what}" + (f", until {clock_time(until)}" if until else "") + "."
 
 
+_STOPPED: Final = {
+    "daemon died": "was cut off when its daemon died.",
+    "superseded": "did not begin: a later edition of its run collects anew.",
+}
 _RELEASED: Final = {
     "shutdown": "the daemon stopped",
     "orphan": "nobody ran it any more",

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # Waits that end without anybody: at a time, or when what they wait for has happened.
 _BY_ITSELF: Final = {
-    "due": "It starts by itself then; if it is not wanted any more:",
     "backoff": "It is tried again by itself. If that is not wanted:",
+    "due": "It starts by itself then; if it is not wanted any more:",
     "limit": "It goes on by itself as soon as there is room. If that is not wanted:",
     "breaker": "It goes on by itself when the service answers again. If that is not wanted:",
     "rate": "It goes on by itself when the service takes calls again. If that is not wanted:",
@@ -98,8 +98,10 @@ def _cures(job: JobRow, kind: str) -> list[Change]:
                 Change("Or give it up:", cancel),
             ]
         case _:
+            now = [Change("To try it now:", f"millrace jobs retry {job.id}")] if kind == "backoff" else []
             return [
-                Change(_BY_ITSELF.get(kind, "It goes on once that is there. If it is not wanted any more:"), cancel)
+                *now,
+                Change(_BY_ITSELF.get(kind, "It goes on once that is there. If it is not wanted any more:"), cancel),
             ]
 
 

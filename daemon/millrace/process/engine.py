@@ -27,6 +27,7 @@ from millrace.queue.upkeep import Upkeep, promote_what_fits
 from millrace.runner.children import Children
 from millrace.runner.kit import Kit
 from millrace.runner.leftovers import kill_leftovers
+from millrace.runner.outcome import record_again
 from millrace.runner.policy import RunPolicy
 from millrace.runner.rulebook import RuleBook
 from millrace.runner.running import Running
@@ -218,6 +219,7 @@ class Engine:
             self.moves.release(live.held, "shutdown", duration_s=0.0, facts={"thread": "did not end"})
         if self._started:
             self.upkeep.stop()
+        record_again(self._kit)  # else the next daemon would run again what is done
         self.children.close()
         self._listener.close()
         try:

@@ -85,6 +85,8 @@ def verdict_of(exc: BaseException, policy: Policy) -> Verdict:
             return Verdict("retry_later", error=error, after_s=_seconds(exc.after))
         case GiveUp():
             return Verdict("gave_up", error=error, reason="gave up")
+        case ResultNotJSON():  # of a step: it was done, and would be again
+            return Verdict("gave_up", error=error, reason="result")
         case Parked():
             return Verdict(
                 "parked", error=error, reason=clean(str(exc.reason), MAX_TYPE), after_s=_seconds(exc.after_s)

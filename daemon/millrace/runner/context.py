@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from millrace.clock import SYSTEM, Clock
+from millrace.define.results import MAX_RESULT
 from millrace.define.rules import Ruled
+from millrace.errors import ResultNotJSON
 from millrace.ledger.rows import DEFAULT_CLIENT
 from millrace.runner.rulebook import AskedTables
 from millrace.runner.text import MAX_MESSAGE, clean
@@ -141,7 +143,8 @@ def step(name: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         name: Unique within the job, at most 200 characters.
         fn: What to do, with its arguments. Its result must be JSON, and is returned as JSON gives it back (a tuple
             as a list), so that the first run and the retry see the same.
-    Raises: ValueError for a name that is empty or too long; ResultNotJSON; LostClaim when another attempt took over.
+    Raises: ValueError for a name that is empty or too long; ResultNotJSON, also for more than 8 MiB; LostClaim when
+        another attempt took over.
     """
     if not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"a step's name has 1 to {MAX_NAME} characters")
@@ -154,6 +157,11 @@ def step(name: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     kept = line.ask("step.get", {"name": name})
     if kept is None:
         kept = result_json(fn(*args, **kwargs))
+        if len(kept) > MAX_RESULT:
+            raise ResultNotJSON(
+                f'step "{name}" returned {len(kept)} characters, more than {MAX_RESULT}: keep it in a file and return'
+                " its path"
+            )
         line.ask("step.put", {"name": name, "result": kept})
     value: T = json.loads(kept)
     return value

@@ -82,8 +82,12 @@ class ChildProcess:
         self.out = out
         self.life = life
         self.scratch = scratch
-        self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.tray = Tray()
+        try:
+            self.waker = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        except OSError:
+            self.tray.close()
+            raise
         self.ended = 0.0  # when its last job ended, on the monotonic clock
         self.idle_since = 0.0
         self.killed: set[int] = set()  # descendants, by pid

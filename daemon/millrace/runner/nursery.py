@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+from contextlib import ExitStack
 from itertools import count
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
 
 BIRTH_S: Final = 30.0
 _TRIES: Final = 2  # the server may fall, or be let go as idle, just as it is asked
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    """Return the ends of a pipe, which each side closes."""
+    reading, writing = os.pipe()
+    ours.callback(os.close, reading)
+    theirs.callback(os.close, writing)
+    return reading, writing
 
 
 class Nursery:
@@ -110,22 +119,23 @@ class Nursery:
 
     def _ordered(self, server: Server, queue: str) -> ChildProcess:
         scratch = self._scratch / str(next(self._numbers))
-        scratch.mkdir(parents=True)
-        ours, theirs = socket.socketpair()
-        out_r, out_w = os.pipe()
-        life_r, life_w = os.pipe()
-        child = ChildProcess(queue, ours, out_r, life_r, scratch)
-        child.server = server
         try:
-            try:
-                fds = [theirs.fileno(), child.tray.theirs.fileno(), out_w, life_w]
+            with ExitStack() as theirs, ExitStack() as ours:  # what the child keeps, and what we do
+                ours.callback(shutil.rmtree, scratch, ignore_errors=True)
+                scratch.mkdir(parents=True)
+                words, its_words = socket.socketpair()
+                ours.enter_context(words)
+                theirs.enter_context(its_words)
+                (out_r, out_w), (life_r, life_w) = _pipe(ours, theirs), _pipe(ours, theirs)
+                child = ChildProcess(queue, words, out_r, life_r, scratch)
+                ours.pop_all()  # they are the child's now
+                ours.callback(child.close)
+                child.server = server
+                fds = [its_words.fileno(), child.tray.theirs.fileno(), out_w, life_w]
                 server.order(fds, {"memory": self.memory.get(queue), "scratch": str(scratch)})
-            finally:
-                theirs.close()
-                os.close(out_w)
-                os.close(life_w)
-            child.await_birth(BIRTH_S)
-        except Birth:
-            child.close()
-            raise
-        return child
+                theirs.close()  # before the wait: that the other end is closed tells of its death
+                child.await_birth(BIRTH_S)
+                ours.pop_all()
+                return child
+        except OSError as error:
+            raise Birth(f"no process could be prepared: {error.strerror or error}") from error

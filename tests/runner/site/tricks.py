@@ -300,6 +300,18 @@ def in_steps(ledger_of_calls: str, fail_after: bool) -> list[int]:  # noqa: FBT0
     return [*one, *two]
 
 
+@task
+def fetch_in_a_step(calls: str, size: int) -> int:
+    """Keep as a step what is too large for one; each call is written down."""
+
+    def fetch() -> str:
+        with Path(calls).open("a") as book:
+            book.write("called\n")
+        return "x" * size
+
+    return len(step("fetch", fetch))
+
+
 @task(timeout=0.3)
 def cooperative() -> None:
     """Never end, but log."""

@@ -184,6 +184,19 @@ def test_a_wait_names_what_only_somebody_can_end(call: Call, past: Past) -> None
     assert f"Job {later.job_id} waits" not in done.err
 
 
+def test_a_wait_names_a_queue_that_is_paused(call: Call, past: Past) -> None:
+    """A job in it is queued like any other, and never starts; so it is with a run."""
+    job_id, run_id = past.job(), past.run()
+    for queue in ("default", "idle"):
+        past.moves.pause(queue, actor="ann").wait()
+    done = call("jobs", "wait", job_id, "--timeout", "0.2s")
+    assert done.code == 75
+    words = "Queue default is paused, and what waits in it does not start (millrace queues resume default)."
+    assert done.err.count(words) == 1
+    assert "idle" not in done.err
+    assert past.ledger.reads.run(run_id).counts == {"only": {"queued": 1}}
+
+
 def test_a_wait_ends_when_the_last_job_is_over(site: Site, past: Past) -> None:
     """It hears of the commit of another process."""
     import subprocess

@@ -154,6 +154,15 @@ def test_a_wait_ends_when_its_time_is_up(parcels: Site, call: Call) -> None:
     assert "is still running: the time to wait is up" in done.err
 
 
+def test_a_wait_for_a_run_names_a_queue_that_is_paused(parcels: Site, call: Call) -> None:
+    """Nothing of it starts, and nothing else would say so."""
+    assert call("queues", "pause", "default").code == 0
+    done = call("run", "parcels", "day=monday", "--wait", "--timeout", "0.2s")
+    assert done.code == 75
+    assert done.err.count("Queue default is paused, and what waits in it does not start") == 1
+    assert parcels.config.exists()
+
+
 def test_on_a_terminal_the_words_about_the_daemon_have_a_line_of_their_own(parcels: Site) -> None:
     """They came behind the line of progress: "parcel 0The daemon is not running"."""
     ours, theirs = pty.openpty()

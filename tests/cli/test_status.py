@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import json
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import apsw
 
@@ -76,6 +77,17 @@ def test_jobs_that_run_without_a_daemon_were_cut_off(site: Site, call: Call, pas
         assert "cut off" not in call("status").out + call("jobs", "list").err
     finally:
         os.close(lock)
+
+
+def test_a_difference_that_only_the_rows_show_is_loud_too(call: Call, past: Past) -> None:
+    """The counters know nothing of a row that went; the daemon, which counts the rows, leaves word of it."""
+    past.job()
+    found: dict[str, Any] = {"difference": 1, "details": ["default/default/add: 1 queued by the counter, 0 rows"]}
+    past.moves.note("proof", json.dumps(found)).wait()
+    text = call("status").out
+    assert "DIFFERENCE OF 1" in text
+    assert found["details"][0] in text
+    assert call("status", "--json").json["conservation"]["difference"] == 1
 
 
 def test_a_difference_is_loud(site: Site, call: Call, past: Past) -> None:

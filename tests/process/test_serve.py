@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import apsw
+
 from tests.process.scratch import until
 
 if TYPE_CHECKING:
@@ -139,3 +141,23 @@ def test_a_queued_job_is_cancelled_from_the_command_line(site: Scratch) -> None:
     after = site.submit("add", a=1, b=1)
     assert site.await_final(after).status == "succeeded"
     assert not list(site.root.glob("w*.running-*"))
+
+
+def test_a_row_that_vanished_while_no_daemon_ran_is_on_the_screen(make_site: MakeSite) -> None:
+    """`status` cannot count a million rows; it tells what the daemon found when it did, and when that is over."""
+    site = make_site()
+    site.submit("add", a=1, b=2)
+    kept = site.submit("add", a=1, b=2)
+    connection = apsw.Connection(str(site.ledger))
+    (row,) = connection.execute("SELECT * FROM job WHERE id = ?", (kept,)).fetchall()
+    connection.execute("DELETE FROM job WHERE id = ?", (kept,))
+    daemon = site.serve()
+    daemon.await_event("conservation.broken")
+    until(lambda: "DIFFERENCE OF 1" in site.run("status").stdout, "the note of it")
+    assert daemon.stop() == 0
+
+    connection.execute(f"INSERT INTO job VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608
+    connection.close()
+    daemon = site.serve()
+    until(lambda: "is accounted for" in site.run("status").stdout, "the note of its end")
+    assert daemon.stop() == 0

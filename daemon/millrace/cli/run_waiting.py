@@ -13,6 +13,7 @@ from millrace.cli.output import plain
 from millrace.cli.run_text import result_lines, stage_counts
 from millrace.cli.session import tell
 from millrace.cli.timeline import place_words
+from millrace.cli.waiting import tell_of_pauses
 from millrace.errors import StillOpen
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def wait_for_run(session: Session, reads: Reads, run_id: str, timeout_s: float |
     line = _Line(reads.plan(run_id).stages)
     seen = None
     told = False
+    named: set[str] = set()
     try:
         while True:
             version = reads.data_version()
@@ -52,6 +54,7 @@ def wait_for_run(session: Session, reads: Reads, run_id: str, timeout_s: float |
                 if found.status != "running":
                     return
                 line.show(found)
+                tell_of_pauses(reads, _queues_of(line.stages, found), named)
             if not told:
                 told = True
                 _tell_if_nobody_works(session, line)
@@ -61,6 +64,11 @@ def wait_for_run(session: Session, reads: Reads, run_id: str, timeout_s: float |
             clock.wait(threading.Event(), min(left, _LOOK_EVERY_S))
     finally:
         line.clear()
+
+
+def _queues_of(stages: Sequence[PlanStage], run: RunRow) -> set[str]:
+    """Return the queues in which jobs of a run wait to be started."""
+    return {stage.queue for stage in stages if run.counts.get(stage.name, {}).get("queued")}
 
 
 def print_ended(view: RunView, *, counts: bool) -> int:
@@ -89,7 +97,7 @@ class _Line:
     """The line of progress on stderr; without a terminal there is none."""
 
     def __init__(self, stages: Sequence[PlanStage]) -> None:
-        self._stages = stages
+        self.stages = stages
         self._shown = sys.stderr.isatty()
         self._long = 0
 
@@ -99,7 +107,7 @@ class _Line:
             return
         import shutil
 
-        text = progress_line(self._stages, run)[: shutil.get_terminal_size().columns - 1]
+        text = progress_line(self.stages, run)[: shutil.get_terminal_size().columns - 1]
         click.echo("\r" + text.ljust(self._long), nl=False, err=True)
         self._long = len(text)
 

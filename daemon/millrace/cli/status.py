@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -13,6 +15,7 @@ from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
 from millrace.errors import NotFound
+from millrace.ledger.notes import PROOF
 from millrace.ledger.rows import Balance, JobFilter
 
 if TYPE_CHECKING:
@@ -55,7 +58,16 @@ def status(session: Session, *, as_json: bool) -> int:
 
 def _looked_up(reads: Reads) -> tuple[DaemonRow | None, Balance, list[JobRow]]:
     failures = reads.jobs(JobFilter(status="dead", limit=_LAST)).jobs
-    return reads.daemon(), reads.balance(count_rows=False), failures
+    return reads.daemon(), _proved(reads), failures
+
+
+def _proved(reads: Reads) -> Balance:
+    """Return the balance by the counters, with what the daemon found when it counted the rows last."""
+    balance, note = reads.balance(count_rows=False), reads.note(PROOF)
+    found: dict[str, Any] = json.loads(note) if note else {"difference": 0}
+    if found["difference"] <= balance.difference:
+        return balance
+    return replace(balance, difference=found["difference"], details=found["details"])
 
 
 def _facts(

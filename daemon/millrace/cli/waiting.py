@@ -15,7 +15,7 @@ from millrace.errors import StillOpen
 from millrace.ledger.states import FINAL, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from millrace.cli.session import Session
     from millrace.ledger.reads import Reads
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_S: Final = 0.05
 # What ends only when somebody does something: a wait that says nothing of it would look like a hang.
-_FOR_SOMEBODY: Final = frozenset({"unknown_task", "payload", "paused", "doubt", "answer"})
+_FOR_SOMEBODY: Final = frozenset({"unknown_task", "payload", "doubt", "answer"})
 
 
 def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: float | None) -> list[JobRow]:
@@ -47,6 +47,7 @@ def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: floa
             jobs = [reads.job(job_id) for job_id in ids if job_id not in ended]
             ended |= {job.id: job for job in jobs if job.status in FINAL}
             _tell_what_is_stuck(jobs, named)
+            tell_of_pauses(reads, {job.queue for job in jobs if job.status == Status.QUEUED}, named)
         open_ids = [job_id for job_id in ids if job_id not in ended]
         if not open_ids:
             return [ended[job_id] for job_id in ids]
@@ -60,6 +61,13 @@ def _tell_what_is_stuck(jobs: Sequence[JobRow], named: set[str]) -> None:
         if job.status == Status.WAITING and job.reason in _FOR_SOMEBODY and job.id not in named:
             named.add(job.id)
             tell(f"Job {job.id} {waits(job.reason)} (millrace explain {job.id}).")
+
+
+def tell_of_pauses(reads: Reads, queues: Collection[str], named: set[str]) -> None:
+    """Say of each queue, once, that it gives out nothing until somebody lets it go on."""
+    for queue in sorted(reads.paused().intersection(queues) - named) if queues else ():
+        named.add(queue)
+        tell(f"Queue {queue} is paused, and what waits in it does not start (millrace queues resume {queue}).")
 
 
 def _nap(session: Session, reads: Reads, open_ids: Sequence[str], deadline: float | None) -> None:

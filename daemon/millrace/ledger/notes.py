@@ -12,6 +12,7 @@ PREFIX: Final = "note."
 BACKUP: Final = "backup"  # the last good backup
 STORAGE: Final = "storage"  # where the room goes, see `process.survey`
 BACKUP_FAILED: Final = "backup_failed"  # the last that failed
+PROOF: Final = "proof"  # what the last count of all rows found that the counters do not tell
 RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 
 _PUT: Final = """  -- keep the newest note of a name

@@ -192,6 +192,10 @@ class Reads(RunReads, FireReads, EffectReads):
             for queue, waiting, queued, running, paused in self._rows(sql)
         ]
 
+    def paused(self) -> set[str]:
+        """Return the queues that are paused."""
+        return {row[0] for row in self._rows("SELECT queue FROM pause")}
+
     def depth(self, queue: str) -> int:
         """Return how many jobs of a queue are open: waiting, queued or running."""
         return int(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
 from millrace.errors import LedgerError
 from millrace.events import PartRestarted, WebStarted
+from millrace.ledger.notes import PROOF
 from millrace.observe.conservation import ConservationCheck
 from millrace.observe.facts import Facts
 from millrace.observe.health import Health
@@ -21,11 +23,13 @@ if TYPE_CHECKING:
     from millrace.clock import Clock
     from millrace.config.load import Site
     from millrace.config.settings import Settings
+    from millrace.ledger.rows import Balance
     from millrace.observe.bus import Bus
     from millrace.process.engine import Engine
 
 PROOF_EVERY_S: Final = 300.0  # the rows are read by a thread of its own: a million of them take a while
 STOP_S: Final = 3.0
+FEW: Final = 10  # lanes that a note of a difference names
 
 
 class Face:
@@ -43,6 +47,7 @@ class Face:
         self._end = threading.Event()
         self._accepting = False
         self._patrol = engine.patrol
+        self._moves, self._reads = engine.moves, engine.ledger.reads
         settings = site.settings
         self._conservation = ConservationCheck(
             engine.ledger.reads, clock=clock, emit=bus.emit, orphans=engine.patrol.figures
@@ -111,7 +116,7 @@ class Face:
     def _prove(self) -> None:
         while True:
             try:
-                self._conservation.refresh(self._end)
+                self._leave(self._conservation.refresh(self._end))
                 self._patrol.look(self._end)
             except LedgerError as error:
                 if self._end.is_set():
@@ -119,3 +124,10 @@ class Face:
                 self._bus.emit(PartRestarted("conservation proof", str(error)))
             if self._clock.wait(self._end, PROOF_EVERY_S):
                 return
+
+    def _leave(self, found: Balance) -> None:
+        """Leave word of a difference for `millrace status`, which cannot count a million rows, and of its end."""
+        known = self._reads.note(PROOF)
+        said = json.dumps({"difference": found.difference, "details": found.details[:FEW]})
+        if known != said and (known or found.difference):
+            self._moves.note(PROOF, said).wait()

@@ -14,7 +14,7 @@ from millrace.ledger.rows import JobError, NewJob
 from millrace.ledger.states import Status
 from millrace.process.retention import PIECE, Retention, Sums
 from tests.ledger.rig import LIMIT_S
-from tests.ledger.runs_rig import DIAMOND, LINE, Works
+from tests.ledger.runs_rig import DIAMOND, LINE, Works, plan, stage
 
 if TYPE_CHECKING:
     from tests.ledger.rig import Book
@@ -170,6 +170,24 @@ def test_a_run_goes_as_a_whole_and_not_before_it_is_over(book: Book) -> None:
     assert rows(book) == {}
     balance = book.ledger.reads.balance(count_rows=True)
     assert (balance.difference, balance.pruned) == (0, 24)
+
+
+def test_runs_in_doubt_do_not_keep_those_behind_them(book: Book) -> None:
+    """However many they are: nobody may ever decide about them."""
+    works = Works(book)
+    single = plan(stage("only"))
+    in_doubt = [works.start(single) for _ in range(PIECE + 1)]
+    behind = works.start(single)
+    works.work_off()
+    for run_id in in_doubt:
+        book.sql(
+            "INSERT INTO effect (client, key, status, job_id, attempt, at)"
+            " SELECT 'default', id, 'doubt', id, 1, 0 FROM job WHERE run_id = ?",
+            (run_id,),
+        )
+    book.clock.advance(2 * DAY)
+    assert pruned(book, runs="1d").runs == 1
+    assert book.sql("SELECT count(*), sum(id = ?) FROM run", (behind,)) == [(PIECE + 1, 0)]
 
 
 def test_a_run_with_dead_letters_stays_until_they_may_go(book: Book) -> None:

@@ -64,10 +64,13 @@ class PruneReads:
         sql = f"SELECT count(*) FROM job WHERE status = '{status}' AND run_id IS NULL AND finished_at < ?"  # noqa: S608
         return int(self._rows(sql, (before,))[0][0])
 
-    def old_runs(self, before: int, dead_before: int, limit: int) -> list[str]:
-        """Return runs that ended before a time, oldest first; those with dead jobs only if before `dead_before`."""
-        sql = f"SELECT id FROM run WHERE {_OLD_RUN} ORDER BY id LIMIT ?3"  # noqa: S608 - our own text
-        return [row[0] for row in self._rows(sql, (before, dead_before, limit))]
+    def old_runs(self, before: int, dead_before: int, after: str, limit: int) -> list[str]:
+        """
+        Return runs that ended before a time, oldest first, beyond an id; those with dead jobs only if before
+        `dead_before`.
+        """
+        sql = f"SELECT id FROM run WHERE {_OLD_RUN} AND id > ?3 ORDER BY id LIMIT ?4"  # noqa: S608 - our own text
+        return [row[0] for row in self._rows(sql, (before, dead_before, after, limit))]
 
     def count_runs(self, before: int, dead_before: int) -> tuple[int, int]:
         """Return how many runs those are, and how many jobs they have."""

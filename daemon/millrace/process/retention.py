@@ -151,17 +151,15 @@ class Retention:
         return removed
 
     def _runs(self, sums: Sums, before: int, dead_before: int, enough: Callable[[], bool] = lambda: False) -> None:
-        while not self.end.is_set() and (found := self._look.old_runs(before, dead_before, PIECE)):
-            begun = 0
+        after = ""
+        while not self.end.is_set() and (found := self._look.old_runs(before, dead_before, after, PIECE)):
+            after = found[-1]
             for run_id in found:
                 if self.end.is_set() or enough():
                     return
-                if self.moves.begin_prune_run(run_id, before).wait():
-                    begun += 1
+                if self.moves.begin_prune_run(run_id, before).wait():  # else something of it is in doubt
                     sums.runs += 1
                     sums.jobs += self._rest_of(run_id)
-            if not begun:
-                return  # what is left does something that is in doubt
 
     def _rest_of(self, run_id: str) -> int:
         jobs, more = 0, True

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.ledger import run_counts
 from millrace.ledger.rows import NewJob
 from tests.ledger.rig import LIMIT_S, Book, hold
+from tests.ledger.runs_rig import LINE, Works
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -164,6 +166,16 @@ def test_a_text_that_is_none_any_more_does_not_stop_the_others(book: Book, size:
     assert (row.status, row.error.type) == ("dead", "Damaged")
     assert row.as_json()["payload"] == {"$damaged": "what is on disk is not what was written"}
     assert book.balanced()
+
+
+def test_a_run_whose_plan_is_damaged_does_not_stop_the_others(book: Book) -> None:
+    """Its own jobs find it out when they are run."""
+    works = Works(book)
+    works.start(LINE)
+    book.sql("UPDATE plan SET text = 'no plan'")
+    run_counts._NETS.clear()  # as in a daemon that has just started
+    good = book.accept()
+    assert good in [held.job_id for held in book.claim(10)]
 
 
 def test_payloads_of_any_size_and_text_come_whole(book: Book) -> None:

@@ -16,6 +16,7 @@ from millrace.ledger.states import Status
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from millrace.ledger.run_counts import Book
     from millrace.ledger.transaction import Transaction
 
 _LANES: Final = """  -- lanes of the queue that have work, those furthest behind first; none while the queue is paused
@@ -87,7 +88,7 @@ def _superseded(tx: Transaction, held: Claim, daemon: str) -> bool:
     """
     if held.run_id is None or held.stage is None or editions.of_record(held.record):
         return False
-    book = tx.runs.book(held.run_id)
+    book = _book(tx, held.run_id)
     node = None if book is None else book.net.nodes.get(held.stage)
     if book is None or node is None or not node.edited or held.record == book.place(node):
         return False
@@ -114,13 +115,21 @@ def _with_arguments(tx: Transaction, claims: list[Claim]) -> list[Claim]:
 
 
 def _given(tx: Transaction, run_id: str, stage: str, records: list[str]) -> dict[str, dict[str, str]]:
-    try:
-        book = tx.runs.book(run_id)
-        if book is None or stage not in book.net.nodes or book.net.nodes[stage].stage.fanout is None:
-            return {}
-        return arguments.of_records(tx.rows, book.net, run_id, stage, records)
-    except (ValueDamaged, ValueError):  # of a text on disk; whose it is shows when each of them is run
+    book = _book(tx, run_id)
+    if book is None or stage not in book.net.nodes or book.net.nodes[stage].stage.fanout is None:
         return {}
+    try:
+        return arguments.of_records(tx.rows, book.net, run_id, stage, records)
+    except ValueDamaged:  # whose it is shows when each of them is run
+        return {}
+
+
+def _book(tx: Transaction, run_id: str) -> Book | None:
+    """Return the run; None also if its plan is damaged on disk, which its own jobs find out when they are run."""
+    try:
+        return tx.runs.book(run_id)
+    except ValueError:
+        return None
 
 
 def _shares(lanes: list[tuple[str, float, int]], slots: int, weights: Mapping[str, float]) -> list[tuple[str, int]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.ledger.fire_rows import Turn
 from millrace.ledger.ledger import Ledger
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Until
 
+_NO_TURN = Turn(None, ())
 MINUTELY: dict[str, Any] = {"task": "report", "cron": "* * * * *"}
 
 
@@ -382,6 +385,44 @@ def test_a_clock_that_jumps_ahead_makes_up_for_what_it_jumped_over(
     assert sum(room.outcomes("x").values()) == by_s / 3600
     assert len(room.jobs()) == 1
     assert any(isinstance(event, ClockJumped) for event in room.events)
+
+
+def test_what_was_decided_while_the_clock_was_ahead_is_not_decided_again(tmp_path: Path) -> None:
+    """Its times come up a second time once it is changed: they stop nothing, and the others are not lost."""
+    room, day = Room(tmp_path, {"x": {"task": "report", "cron": "0 6 * * *"}}), 24 * 60
+    with closing(room):
+        room.start()
+        room.pass_time(day, "x")
+        room.end(room.claim())
+        room.clock.ms -= day * 60_000  # set right
+        room.schedules = {"x": {"task": "report", "cron": "0 6,18 * * *"}}
+        room.scheduler.apply(room.settings())
+        room.scheduler.turn()
+        for _ in range(30):
+            room.pass_time(day / 2, "x")
+            for held in room.ledger.moves.claim("default", 5).wait(LIMIT_S):
+                room.end(held)
+        assert set(room.outcomes("x")) <= {"on_time", "late"}
+        times = [row.due_at for row in room.fires("x")]
+        assert {after - before for before, after in pairwise(times)} == {day // 2 * 60_000}
+        assert len(times) == len(room.jobs())
+
+
+def test_of_many_times_that_are_missed_those_are_left_out_that_were_decided(make_room: MakeRoom) -> None:
+    """An outage after the clock was ahead: what ran is not told as missed, and none of the others is left out."""
+    room = make_room(catch_up="none", overlap="allow")
+    reads, start = room.ledger.reads, room.clock.now_ms()
+    held, minute = room.scheduler.timetable.schedules["x"], 60_000
+    submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, reads, emit=room.emit)
+    first = next(held.timing.times(start, start + minute))
+    times = [first + number * minute for number in range(60)]
+    taken = {times[0], *times[30:50], times[55], times[40] + 1}  # one of them is a time of what it was before
+    decision = decide(held, start, times[-1] + 120_000 - 1, _NO_TURN, paused=False, submitter=submitter, taken=taken)
+    assert decision is not None
+    one, *others = decision.fires
+    assert (one.since, one.due_at, one.number) == (times[1], times[29], 29)
+    assert [new.due_at for new in others] == [at for at in [*times[50:], times[-1] + minute] if at != times[55]]
+    assert decision.upto == times[-1] + minute
 
 
 def test_a_fire_by_hand_takes_its_turn(make_room: MakeRoom) -> None:

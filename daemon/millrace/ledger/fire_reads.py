@@ -68,6 +68,11 @@ class FireReads:
                   ORDER BY fire.due_at DESC, how LIMIT ?"""
         return [FireRow(*row) for row in self._rows(sql, (key, after, until, limit))]
 
+    def decided(self, key: str, after: int, until: int) -> set[int]:
+        """Return the due times of a schedule, after one moment and not after another, that are decided."""
+        sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
+        return {row[0] for row in self._rows(sql, (key, after, until))}
+
     def turn(self, key: str) -> Turn:
         """Return what of a schedule runs, and what is to run next. Served by fire_open."""
         of_key = f"{_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "

@@ -172,7 +172,7 @@ class Scheduler:
             if held is None:
                 return
             now = self._clock.now_ms()
-            decision = decide(held.schedule, held.last, now, turn, paused=held.paused, submitter=self._submitter)
+            decision = self._decide(held, now, turn)
             if decision is None:
                 return
             fired = self._moves.fire(decision).wait(COMMIT_S)
@@ -181,6 +181,12 @@ class Scheduler:
             elif fired.verdict == "stale" and not self._refresh(key):
                 return
             turn = self._reads.turn(key)
+
+    def _decide(self, held: _Held, now: int, turn: Turn) -> Decision | None:
+        # Read before the transaction, it holds in it: who decides moves `last`, and then nothing is written.
+        schedule, last = held.schedule, held.last
+        taken = self._reads.decided(schedule.key, last, now)
+        return decide(schedule, last, now, turn, paused=held.paused, submitter=self._submitter, taken=taken)
 
     def _looks(self, key: str) -> bool:
         held = self._held.get(key)

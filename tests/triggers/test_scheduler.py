@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from millrace.errors import WrongStatus
 from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem
-from millrace.ledger.fire_rows import Turn
+from millrace.ledger.fire_rows import NewFire, Turn
+from millrace.ledger.fires import LOOKED_AT
 from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
 from millrace.triggers.deciding import MOST_WAITING, decide
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from tests.conftest import Until
 
 _NO_TURN = Turn(None, ())
+_OPEN_FIRE = """INSERT INTO fire (due_at, key, how, schedule, client, outcome, why, since, count, state, decided_at,
+  job_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MINUTELY: dict[str, Any] = {"task": "report", "cron": "* * * * *"}
 
 
@@ -145,6 +150,47 @@ def test_overlap_allow_starts_beside(make_room: MakeRoom) -> None:
     for _ in range(3):
         room.pass_time(1, "x")
     assert [job.status for job in room.jobs()] == ["queued"] * 3
+
+
+def open_ones(room: Room) -> int:
+    """Count the fires that have not been noted to be over."""
+    return sum(row.state == "open" for row in room.fires("x"))
+
+
+def test_what_runs_beside_another_is_over_too_and_goes_when_it_is_old(make_room: MakeRoom) -> None:
+    """Its fires do not pile up; one that still runs is kept, however old."""
+    room, day_ms = make_room(overlap="allow"), 86_400_000
+    room.pass_time(1, "x")
+    room.ledger.moves.claim("default", 1).wait(LIMIT_S)
+    for _ in range(20):
+        room.pass_time(1, "x")
+        room.end(room.claim())
+        assert open_ones(room) <= 3  # the first, the one before, this one
+    room.clock.advance(400 * 86_400)
+    prune = room.ledger.moves.prune_fires
+    assert prune(room.clock.now_ms() - day_ms, 1000).wait(LIMIT_S) == 20
+    (kept,) = room.fires("x")
+    assert (kept.state, kept.status) == ("open", "running")
+
+
+def test_many_that_are_over_and_not_noted_to_be_do_not_hold_the_lock(make_room: MakeRoom) -> None:
+    """They are noted by and by; what is in the way is told at once."""
+    room = make_room(overlap="allow")
+    moves, place, now = room.ledger.moves, ("x", "x", "default"), room.clock.now_ms()
+    job = room.ledger.moves.accept([NewJob("report", "default")]).wait(LIMIT_S)[0].id
+    room.end(room.claim())
+    row = ("x", "hand", "x", "default", "late", "", 1, 1, "open", now, job)
+    room.ledger.writer.submit(
+        lambda tx: tx.connection.executemany(_OPEN_FIRE, [(at, *row) for at in range(2 * LOOKED_AT)])
+    ).wait(LIMIT_S)
+    moves.backfill(place, [NewFire(now - 60_000, "late", waits=True)], actor="ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    assert len(room.jobs()) == 2
+    assert open_ones(room) == LOOKED_AT + 1
+    with pytest.raises(WrongStatus):
+        moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+    room.end(room.claim())
+    moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
 
 
 def test_overlap_queue_runs_one_after_the_other(make_room: MakeRoom) -> None:

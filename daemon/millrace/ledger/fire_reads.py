@@ -16,6 +16,7 @@ _FIRE: Final = """SELECT fire.key, fire.due_at, how, schedule, fire.client, outc
   decided_at, expected_by, job_id, fire.run_id, coalesce(job.status, run.status),
   coalesce(job.finished_at, run.finished_at)
   FROM fire LEFT JOIN job ON job.id = fire.job_id LEFT JOIN run ON run.id = fire.run_id"""
+_OPEN_FIRE: Final = _FIRE.replace("FROM fire LEFT", "FROM fire INDEXED BY fire_open LEFT")
 # What is dead, cancelled or open is little beside what succeeded, and stands in indexes of its own: to look each job up
 # among all of a day would cost ten times as much.
 _SUMS: Final = """  -- what the due times of a span came to, by schedule; served by the key of fire
@@ -73,10 +74,19 @@ class FireReads:
         sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
         return {row[0] for row in self._rows(sql, (key, after, until))}
 
-    def turn(self, key: str) -> Turn:
-        """Return what of a schedule runs, and what is to run next. Served by fire_open."""
-        of_key = f"{_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "
-        rows = [FireRow(*row) for row in self._rows(f"{of_key} 'open'", (key,))]
+    def turn(self, key: str, *, beside: bool = False) -> Turn:
+        """
+        Return what of a schedule runs, and what is to run next. Served by fire_open.
+
+        Args:
+            beside: Leave out of what runs all but what people had made up for: nothing else is in the way of anything.
+        """
+        of_key = f"{_OPEN_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "
+        if beside:
+            found = self._rows(f"{of_key} 'open' AND how = ?", (key, BACKFILL))
+        else:
+            found = self._rows(f"{of_key} 'open'", (key,))
+        rows = [FireRow(*row) for row in found]
         for how in (CLOCK, HAND, BACKFILL):
             found = self._rows(f"{of_key} 'pending' AND how = ? ORDER BY fire.due_at LIMIT 1", (key, how))
             if found:

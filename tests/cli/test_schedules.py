@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -69,6 +71,68 @@ def test_a_schedule_of_what_is_not_there_is_told_everywhere(timed: Site, call: C
     assert (check.code, "schedules.typo" in check.err) == (78, True)
     assert "gret" in call("doctor").out
     assert call("schedules", "next", "typo").code == 0
+
+
+FILE_JOBS = """
+from pathlib import Path
+from pydantic import FilePath
+from millrace import Pipeline, task
+
+@task
+def load(path: FilePath) -> int:
+    return len(path.read_bytes())
+
+books = Pipeline("books", inputs={"path": FilePath})
+
+@books.stage
+def booked(path: Path) -> int:
+    return len(path.read_bytes())
+"""
+FILE_SCHEDULES = """
+[schedules.loaded]
+task = "load"
+payload = { path = "invoices.csv" }
+every = "1h"
+[schedules.booked]
+pipeline = "books"
+inputs = { path = "invoices.csv" }
+every = "1h"
+"""
+
+
+def test_a_relative_path_is_one_of_the_site_whoever_asks_from_where(
+    site: Site, call: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file beside config.toml is there, the one beside the caller is not meant."""
+    (site.root / "cli_jobs" / "files.py").write_text(FILE_JOBS)
+    add(site, FILE_SCHEDULES)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder in (site.root, elsewhere):
+        monkeypatch.chdir(folder)
+        assert call("config", "check").code == 78
+        assert call("schedules", "list").err.count("path") == 2
+        assert call("schedules", "fire", "loaded").code == 2
+        assert call("backfill", "booked", "--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00", "--yes").code == 2
+        (elsewhere / "invoices.csv").write_text("1")
+    (elsewhere / "invoices.csv").unlink()
+    (site.root / "invoices.csv").write_text("1")
+    for folder in (site.root, elsewhere):
+        monkeypatch.chdir(folder)
+        assert call("config", "check").code == 0
+        assert call("schedules", "list").err == ""
+        assert "schedules" not in "".join(line for line in call("doctor").out.splitlines() if "fail" in line)
+        assert call("schedules", "fire", "loaded", "--anyway").code == 0
+        assert call("backfill", "booked", "--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00", "--yes").code == 0
+        assert Path.cwd() == folder
+
+
+def test_a_caller_whose_folder_is_gone_is_answered(timed: Site) -> None:
+    """Whatever is relative is so to the site."""
+    gone = timed.root / "gone"
+    gone.mkdir()
+    argv = ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *timed.argv("schedules", "list")]
+    done = subprocess.run(argv, cwd=gone, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "nightly" in done.stdout) == (0, True), done.stderr
 
 
 def test_the_next_times_are_as_many_as_asked_for(timed: Site, call: Callable[..., Done]) -> None:

@@ -8,7 +8,7 @@ import click
 
 from millrace.cli.acting import confirm, yes_option
 from millrace.cli.output import as_json, echo_json, plural
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.clock import MS, parse_time, rfc3339
 from millrace.errors import PayloadError, Problem
 
@@ -43,8 +43,9 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable
 
-    with open_site(session.site()) as site:
-        wanted = timetable(site.site.settings, site.registry).named(name)
+    named = session.site()
+    with inside(named.places.root), open_site(named) as site:
+        wanted = timetable(named.settings, site.registry).named(name)
         plans = [_plan(schedule, site, start, end, session.clock.now_ms()) for schedule in wanted]
         if not as_json:
             for plan in plans:

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from millrace.cli.output import plural
+from millrace.cli.session import inside
 from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
 from millrace.config.address import is_loopback
@@ -65,7 +66,8 @@ def check_jobs(session: Session) -> Iterator[Check]:
     except MillraceError:
         yield Check("jobs", "warn", "not looked at: the settings are wrong")
         return
-    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
+    with inside(site.places.root):
+        registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems:
         yield Check("jobs", "fail", str(problem), "correct the file and restart the daemon")
     counts = {"task": len(registry.tasks), "pipeline": len(registry.pipelines)}
@@ -79,15 +81,12 @@ def check_jobs(session: Session) -> Iterator[Check]:
 
 def check_schedules(session: Session) -> Iterator[Check]:
     """Whether each schedule names something that can be run."""
-    from millrace.define.load import load_jobs
-    from millrace.triggers.timetable import timetable
+    from millrace.cli.schedules import load_timetable
 
     try:
-        site = session.site()
+        found = load_timetable(session)
     except MillraceError:
         return  # an earlier check has told
-    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
-    found = timetable(site.settings, registry)
     for key, problem in found.problems.items():
         yield Check("schedules", "fail", f"{key}: {problem}", "correct [schedules], then: millrace reload")
     if found and not found.problems:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.output import as_json, echo_json
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import ago
 from millrace.clock import parse_time
@@ -137,8 +137,9 @@ def fire(session: Session, name: str, *, anyway: bool, as_json: bool) -> None:
     from millrace.triggers.timetable import timetable
 
     fired = []
-    with open_site(session.site()) as site:
-        found = timetable(site.site.settings, site.registry)
+    wanted = session.site()
+    with inside(wanted.places.root), open_site(wanted) as site:
+        found = timetable(wanted.settings, site.registry)
         for schedule in found.named(name):
             now = session.clock.now_ms()
             ticket = fire_now(schedule, site.submitter, site.ledger.moves, now=now, actor=session.actor, anyway=anyway)
@@ -199,7 +200,9 @@ def load_timetable(session: Session) -> Timetable:
     from millrace.cli.tasks import load_registry
     from millrace.triggers.timetable import timetable
 
-    return timetable(session.site().settings, load_registry(session, quiet=True))
+    site, registry = session.site(), load_registry(session, quiet=True)
+    with inside(site.places.root):
+        return timetable(site.settings, registry)
 
 
 @contextmanager

@@ -141,7 +141,9 @@ def test_five_hundred_schedules_of_one_second_are_all_on_time(make_site: MakeSit
 def test_missed_and_late_are_told_after_an_outage(make_site: MakeSite) -> None:
     """What nobody was there for is a fact in `today`, and the newest is made up for."""
     site = make_site(SECOND)
-    site.serve().kill()
+    daemon = site.serve()
+    until(site.reads.schedules, "the schedule to be known")
+    daemon.kill()
     with Ledger(site.ledger) as ledger:
         ledger.writer.submit(lambda tx: tx.run("UPDATE schedule SET last = last - 259200000")).wait()
     daemon = site.serve()

@@ -160,6 +160,46 @@ def test_an_expression_that_means_nothing_is_a_usage_error(site: Site, call: Cal
     assert call("schedules", "test", *wrong).code == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("0 77 * * mon",), '"0 77 * * mon": its hour "77" is not right'),
+        (("@daily", "--timezone", "Berlin"), '--timezone: "Berlin" is not a time zone'),
+        (("@dayly",), ' "@dayly" is not known. Did you mean "@daily"?'),
+        (("0 7 * * mon-fir",), '"fir" is no day, did you mean "fri"?'),
+    ],
+)
+def test_what_is_wrong_with_an_expression_is_told_once(
+    site: Site, call: Callable[..., Done], words: tuple[str, ...], said: str
+) -> None:
+    """Which text, a colon, and the reason."""
+    err = call("schedules", "test", *words).err
+    assert said in err
+    assert f'"{words[-1]}"' in err
+    assert err.count(words[-1]) == 1
+
+
+def test_next_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:
+    """As `list` does."""
+    done = call("schedules", "next")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == call("schedules", "list").err
+    assert done.err.startswith("No schedules.")
+
+
+def test_the_repair_of_a_schedule_names_the_file_that_it_stands_in(timed: Site, call: Callable[..., Done]) -> None:
+    """A reload reads config.toml; job files are read at the start."""
+    add(timed, '[schedules.typo]\ntask = "gret"\ncron = "@daily"\n')
+    (timed.root / "cli_jobs" / "late.py").write_text(
+        'from millrace import task\n\n@task(schedule="0 77 * * *")\ndef late() -> None: ...\n'
+    )
+    checks = [row for row in call("doctor", "--json").json["checks"] if row["name"] == "schedules"]
+    repairs = {row["text"].split(":")[0]: row["repair"] for row in checks}
+    assert repairs["typo"] == "correct [schedules.typo], then: millrace reload"
+    assert "beside the task" in repairs["late"]
+    assert "restart the daemon" in repairs["late"]
+
+
 def test_a_schedule_is_fired_by_hand_and_its_overlap_holds(timed: Site, call: Callable[..., Done]) -> None:
     """Also while no daemon runs."""
     (fired,) = call("schedules", "fire", "nightly", "--json").json
@@ -351,3 +391,9 @@ def test_a_backfill_wants_times(timed: Site, call: Callable[..., Done]) -> None:
     done = call("backfill", "nightly", "--from", "yesterday", "--to", "2026-03-30", "--yes")
     assert done.code != 0
     assert "--from" in done.err
+    for words in ((), ("--json",), ("--dry-run",)):
+        done = call("backfill", "nightly", "--from", "2026-03-30", "--to", "2026-03-29T12:00", "--yes", *words)
+        assert (done.code, done.out) == (2, "")
+        assert "--from 2026-03-30 is later than --to 2026-03-29T12:00" in done.err
+    done = call("backfill", "nightly", "--from", "2026-03-29", "--to", "2026-03-29", "--dry-run")
+    assert (done.code, "1 time to make up for" in done.out) == (0, True)

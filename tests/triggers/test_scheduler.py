@@ -19,6 +19,7 @@ from millrace.ledger.rows import NewJob
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
 from millrace.triggers.deciding import MOST_WAITING, decide
+from millrace.triggers.timetable import timetable
 from tests.ledger.rig import OwnClock
 from tests.triggers.rig import LIMIT_S, Room
 
@@ -368,6 +369,14 @@ def test_a_wrong_schedule_beside_a_task_is_a_problem_with_its_place(tmp_path: Pa
         room.start()
         assert "rig.py:" in room.scheduler.timetable.problems["sweep"]
         assert "minute" in room.scheduler.timetable.problems["sweep"]
+        assert "Value error" not in room.scheduler.timetable.problems["sweep"]
+        for wrong, said in (
+            ({"every": "1h", "overlap": "wait"}, 'overlap: must be one of "skip", "queue", "allow" (is "wait")'),
+            ({"evry": "1h"}, 'evry: unknown key. Did you mean "every"?'),
+            ({"every": "1h", "cron": "@daily"}, "needs one of cron, every and at, not cron and every"),
+        ):
+            room.tasks.tasks["sweep"].schedule = wrong
+            assert said in timetable(room.settings(), room.tasks).problems["sweep"]
 
 
 def test_each_client_has_a_schedule_of_its_own(tmp_path: Path) -> None:

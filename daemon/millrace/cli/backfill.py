@@ -37,8 +37,8 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     schedule's zone.
 
     \b
-    Exit: 0 they will run; 1 the answer was no; 4 no such schedule; 5 too many
-    times; 78 bad configuration.
+    Exit: 0 they will run; 1 the answer was no; 2 TIMEs that are none, or the
+    wrong way round; 4 no such schedule; 5 too many times; 78 bad configuration.
     """
     from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable
@@ -65,6 +65,8 @@ def _plan(schedule: Schedule, site: OpenSite, start: str, end: str, now: int) ->
     from millrace.triggers.acts import plan_backfill
 
     after, until = _moment(start, schedule, end=False), _moment(end, schedule, end=True)
+    if after > until:
+        raise click.UsageError(f"--from {start} is later than --to {end}", click.get_current_context())
     return schedule, plan_backfill(schedule, site.ledger.reads, after, min(until, now))
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from millrace.cli.session import Session
     from millrace.config.find import Places
     from millrace.ledger.reads import Reads
+    from millrace.triggers.timetable import Timetable
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -88,9 +89,16 @@ def check_schedules(session: Session) -> Iterator[Check]:
     except MillraceError:
         return  # an earlier check has told
     for key, problem in found.problems.items():
-        yield Check("schedules", "fail", f"{key}: {problem}", "correct [schedules], then: millrace reload")
+        yield Check("schedules", "fail", f"{key}: {problem}", _schedule_repair(session, found, key))
     if found and not found.problems:
         yield Check("schedules", "ok", f"{plural(len(found.schedules), 'schedule')}: see millrace schedules list")
+
+
+def _schedule_repair(session: Session, found: Timetable, key: str) -> str:
+    name = found.schedules[key].name if key in found.schedules else key
+    if name in session.site().settings.schedules:
+        return f"correct [schedules.{name}], then: millrace reload"
+    return f"correct its schedule beside the task, or give it a [schedules.{name}], and restart the daemon"
 
 
 def check_state(places: Places) -> Iterator[Check]:

@@ -58,8 +58,7 @@ def list_(session: Session, *, as_json: bool) -> None:
         click.echo(table(_LIST, [_cells(row, now) for row in rows], terminal_width()))
     else:
         tell(NO_SCHEDULES)
-    for key, problem in sorted(found.problems.items()):
-        tell(f"millrace: schedule {key}: {problem}")
+    _tell_problems(found)
 
 
 @schedules.command("next")
@@ -79,8 +78,11 @@ def next_(session: Session, name: str | None, count: int, *, as_json: bool) -> N
     rows = _board(session, found, wanted, count)
     if as_json:
         echo_json(rows)
-    else:
+    elif rows:
         click.echo("\n\n".join("\n".join(_next_lines(row)) for row in rows))
+    else:
+        tell(NO_SCHEDULES)
+        _tell_problems(found)
 
 
 @schedules.command("test")
@@ -227,6 +229,11 @@ def _board(session: Session, found: Timetable, wanted: Sequence[Schedule], count
         return board(found, wanted, reads, now=session.clock.now_ms(), count=count)
 
 
+def _tell_problems(found: Timetable) -> None:
+    for key, problem in sorted(found.problems.items()):
+        tell(f"millrace: schedule {key}: {problem}")
+
+
 def _cells(row: dict[str, Any], now: int) -> tuple[str, ...]:
     last = row["last_fire"]
     if row["problem"]:
@@ -285,9 +292,12 @@ def _timing(expression: str, zone: str) -> Timing:
         return schedule_of("test", wanted, zone=zone).timing
     except ValidationError as error:
         found = error.errors()[0]
-        where = "--timezone" if "timezone" in found["loc"] else f'"{expression}"'
         message = str(found["msg"]).removeprefix("Value error, ")
-        raise click.UsageError(f"{where} {message}", click.get_current_context()) from None
+        if "timezone" in found["loc"]:
+            message = f'--timezone: "{zone}" {message}'
+        elif not message.startswith(f'"{text}"'):
+            message = f'"{expression}": {message}'
+        raise click.UsageError(message, click.get_current_context()) from None
 
 
 def _moment(text: str, zone: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.clock import SYSTEM, rfc3339
+from millrace.clock import SYSTEM, parse_time, rfc3339
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.plan import Plan, PlanStage
 from millrace.ledger.rows import JobError, NewJob
@@ -245,6 +245,10 @@ def test_today_shows_gaps_first_and_ends_with_1(timed: Site, past: Past, call: C
     text = call("today")
     assert text.out.startswith("GAP")
     assert "catch_up = none" in text.out
+    command = next(line for line in text.err.splitlines() if "backfill" in line).partition("millrace ")[2].split()
+    assert command[:2] == ["backfill", "nightly"]
+    assert parse_time(command[3]) <= now - 3 * HOUR <= parse_time(command[5])
+    assert call(*command, "--dry-run").code == 0
 
 
 def test_today_says_what_a_dead_job_died_of(timed: Site, past: Past, call: Callable[..., Done]) -> None:
@@ -281,6 +285,7 @@ def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Call
     (gap,) = done.json["gaps"]
     assert (gap["schedule"], gap["kind"], gap["count"] in (4, 5)) == ("each", "missed", True)
     assert "not running" in gap["why"]
+    assert "backfill" not in call("today").err, "the next start decides"
 
 
 def test_today_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.clock import SYSTEM, rfc3339
+from millrace.clock import SYSTEM, parse_time, rfc3339
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.plan import Plan, PlanStage
 from millrace.ledger.rows import JobError, NewJob
@@ -71,6 +73,68 @@ def test_a_schedule_of_what_is_not_there_is_told_everywhere(timed: Site, call: C
     assert call("schedules", "next", "typo").code == 0
 
 
+FILE_JOBS = """
+from pathlib import Path
+from pydantic import FilePath
+from millrace import Pipeline, task
+
+@task
+def load(path: FilePath) -> int:
+    return len(path.read_bytes())
+
+books = Pipeline("books", inputs={"path": FilePath})
+
+@books.stage
+def booked(path: Path) -> int:
+    return len(path.read_bytes())
+"""
+FILE_SCHEDULES = """
+[schedules.loaded]
+task = "load"
+payload = { path = "invoices.csv" }
+every = "1h"
+[schedules.booked]
+pipeline = "books"
+inputs = { path = "invoices.csv" }
+every = "1h"
+"""
+
+
+def test_a_relative_path_is_one_of_the_site_whoever_asks_from_where(
+    site: Site, call: Callable[..., Done], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file beside config.toml is there, the one beside the caller is not meant."""
+    (site.root / "cli_jobs" / "files.py").write_text(FILE_JOBS)
+    add(site, FILE_SCHEDULES)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    for folder in (site.root, elsewhere):
+        monkeypatch.chdir(folder)
+        assert call("config", "check").code == 78
+        assert call("schedules", "list").err.count("path") == 2
+        assert call("schedules", "fire", "loaded").code == 2
+        assert call("backfill", "booked", "--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00", "--yes").code == 2
+        (elsewhere / "invoices.csv").write_text("1")
+    (elsewhere / "invoices.csv").unlink()
+    (site.root / "invoices.csv").write_text("1")
+    for folder in (site.root, elsewhere):
+        monkeypatch.chdir(folder)
+        assert call("config", "check").code == 0
+        assert call("schedules", "list").err == ""
+        assert "schedules" not in "".join(line for line in call("doctor").out.splitlines() if "fail" in line)
+        assert call("schedules", "fire", "loaded", "--anyway").code == 0
+        assert call("backfill", "booked", "--from", "2026-01-01T00:00", "--to", "2026-01-01T02:00", "--yes").code == 0
+        assert Path.cwd() == folder
+
+
+def test_a_caller_whose_folder_is_gone_is_answered(timed: Site) -> None:
+    """Whatever is relative is so to the site."""
+    gone = timed.root / "gone"
+    gone.mkdir()
+    argv = ["sh", "-c", 'rmdir ../gone && exec "$@"', "sh", *timed.argv("schedules", "list")]
+    done = subprocess.run(argv, cwd=gone, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, "nightly" in done.stdout) == (0, True), done.stderr
+
+
 def test_the_next_times_are_as_many_as_asked_for(timed: Site, call: Callable[..., Done]) -> None:
     """And a name that is not there is one that was mistyped."""
     assert call("schedules", "next", "nightly", "-n", "5").out.count("  next  ") == 5
@@ -94,6 +158,46 @@ def test_an_expression_is_explained_with_its_clock_change(site: Site, call: Call
 def test_an_expression_that_means_nothing_is_a_usage_error(site: Site, call: Callable[..., Done], wrong: Any) -> None:
     """With the reason."""
     assert call("schedules", "test", *wrong).code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("0 77 * * mon",), '"0 77 * * mon": its hour "77" is not right'),
+        (("@daily", "--timezone", "Berlin"), '--timezone: "Berlin" is not a time zone'),
+        (("@dayly",), ' "@dayly" is not known. Did you mean "@daily"?'),
+        (("0 7 * * mon-fir",), '"fir" is no day, did you mean "fri"?'),
+    ],
+)
+def test_what_is_wrong_with_an_expression_is_told_once(
+    site: Site, call: Callable[..., Done], words: tuple[str, ...], said: str
+) -> None:
+    """Which text, a colon, and the reason."""
+    err = call("schedules", "test", *words).err
+    assert said in err
+    assert f'"{words[-1]}"' in err
+    assert err.count(words[-1]) == 1
+
+
+def test_next_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:
+    """As `list` does."""
+    done = call("schedules", "next")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == call("schedules", "list").err
+    assert done.err.startswith("No schedules.")
+
+
+def test_the_repair_of_a_schedule_names_the_file_that_it_stands_in(timed: Site, call: Callable[..., Done]) -> None:
+    """A reload reads config.toml; job files are read at the start."""
+    add(timed, '[schedules.typo]\ntask = "gret"\ncron = "@daily"\n')
+    (timed.root / "cli_jobs" / "late.py").write_text(
+        'from millrace import task\n\n@task(schedule="0 77 * * *")\ndef late() -> None: ...\n'
+    )
+    checks = [row for row in call("doctor", "--json").json["checks"] if row["name"] == "schedules"]
+    repairs = {row["text"].split(":")[0]: row["repair"] for row in checks}
+    assert repairs["typo"] == "correct [schedules.typo], then: millrace reload"
+    assert "beside the task" in repairs["late"]
+    assert "restart the daemon" in repairs["late"]
 
 
 def test_a_schedule_is_fired_by_hand_and_its_overlap_holds(timed: Site, call: Callable[..., Done]) -> None:
@@ -141,6 +245,10 @@ def test_today_shows_gaps_first_and_ends_with_1(timed: Site, past: Past, call: C
     text = call("today")
     assert text.out.startswith("GAP")
     assert "catch_up = none" in text.out
+    command = next(line for line in text.err.splitlines() if "backfill" in line).partition("millrace ")[2].split()
+    assert command[:2] == ["backfill", "nightly"]
+    assert parse_time(command[3]) <= now - 3 * HOUR <= parse_time(command[5])
+    assert call(*command, "--dry-run").code == 0
 
 
 def test_today_says_what_a_dead_job_died_of(timed: Site, past: Past, call: Callable[..., Done]) -> None:
@@ -177,6 +285,7 @@ def test_today_tells_what_nobody_has_decided(timed: Site, past: Past, call: Call
     (gap,) = done.json["gaps"]
     assert (gap["schedule"], gap["kind"], gap["count"] in (4, 5)) == ("each", "missed", True)
     assert "not running" in gap["why"]
+    assert "backfill" not in call("today").err, "the next start decides"
 
 
 def test_today_without_schedules_says_how_to_make_one(site: Site, call: Callable[..., Done]) -> None:
@@ -287,3 +396,9 @@ def test_a_backfill_wants_times(timed: Site, call: Callable[..., Done]) -> None:
     done = call("backfill", "nightly", "--from", "yesterday", "--to", "2026-03-30", "--yes")
     assert done.code != 0
     assert "--from" in done.err
+    for words in ((), ("--json",), ("--dry-run",)):
+        done = call("backfill", "nightly", "--from", "2026-03-30", "--to", "2026-03-29T12:00", "--yes", *words)
+        assert (done.code, done.out) == (2, "")
+        assert "--from 2026-03-30 is later than --to 2026-03-29T12:00" in done.err
+    done = call("backfill", "nightly", "--from", "2026-03-29", "--to", "2026-03-29", "--dry-run")
+    assert (done.code, "1 time to make up for" in done.out) == (0, True)

@@ -12,6 +12,7 @@ import apsw
 import pytest
 
 from millrace.ledger import reads as reads_module
+from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.rows import JobError, JobFilter, NewJob
 from millrace.ledger.run_rows import RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
@@ -302,3 +303,29 @@ def test_what_schedules_came_to_is_summed_without_looking_up_what_succeeded(book
     for status in ("dead", "cancelled", "waiting", "queued", "running"):
         assert f"USING COVERING INDEX job_{status}" in plan
     assert not re.search(r"SCAN (job|fire)(?! USING COVERING INDEX job_)", plan), plan
+
+
+@pytest.mark.parametrize("overlap", ["skip", "allow"])
+def test_what_of_a_schedule_runs_and_is_over_is_found_among_what_is_open(book: Book, overlap: str) -> None:
+    """Each minute of each schedule, beside a year of its fires."""
+    moves, place = book.ledger.moves, ("x", "x", "default")
+    last = wait(moves.sync_schedules({"x": "1"}))["x"].last
+    fires = (NewFire(last + 60, "on_time", work=NewJob("add", "q")),)
+    decision = Decision("x", "x", "default", last, last + 60, fires, alone=overlap != "allow")
+    made = run_plans(book, lambda: wait(moves.fire(decision)))
+    assert all("SEARCH fire USING" in plan for plan in made if " fire " in plan), made
+    assert sum("INDEX fire_open (key=? AND state=?)" in plan for plan in made) == 1 + decision.alone, made
+    wait(moves.backfill(place, [NewFire(last, "late", waits=True)], actor="ann"))
+    work, beside = NewJob("add", "q"), overlap == "allow"
+    made = plans(book, lambda: wait(moves.fire_next("x", last, "backfill", work, beside=beside)))
+    by = "(key=? AND state=? AND how=?)" if beside else "(key=? AND state=?)"
+    assert any(f"INDEX fire_open {by}" in plan for plan in made), made
+    made = plans(book, lambda: book.ledger.reads.turn("x", beside=beside))
+    assert made
+    assert all("INDEX fire_open" in plan for plan in made), made
+
+
+def test_old_fires_are_found_by_their_time(book: Book) -> None:
+    """What is open of them is held against its job by its key."""
+    (plan,) = run_plans(book, lambda: wait(book.ledger.moves.prune_fires(START_MS, 100)))
+    assert "USING INDEX fire_due (due_at<?)" in plan, plan

@@ -6,9 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from millrace.clock import parse_time
 from millrace.ledger.rows import JobError
 from millrace.observe import explain_look
 from millrace.observe.explain import Around
+from millrace.observe.explain_look import SOME_FIRES
+from millrace.queue.submit import Submitter
+from millrace.triggers.acts import backfill, plan_backfill
 from millrace.triggers.board import board
 from millrace.triggers.timetable import timetable
 from tests.triggers.rig import LIMIT_S, Room
@@ -101,6 +105,50 @@ def test_times_that_were_missed_can_be_made_up_for(room: Callable[..., Room]) ->
 
     assert "fire.missed" in codes(found)
     assert any((one.command or "").startswith(MAKE) for one in found.change)
+
+
+def test_what_was_missed_is_told_until_it_is_made_up_for(room: Callable[..., Room]) -> None:
+    """Also behind newer times that came as they should; then neither it nor its command is told any more."""
+    down = room(catch_up="none", every="90s", overlap="allow")
+    down.scheduler.stop()
+    down.clock.advance(3600)
+    down.restart()
+    down.scheduler.fire("s")
+    missed = down.outcomes("s")["missed"]
+    for _ in range(SOME_FIRES + 1):
+        down.pass_time(1.5, "s")
+
+    found = explained(down)
+
+    told = [one.text for one in found.because if one.code == "fire.missed"]
+    assert len(told) == 1
+    assert told[0].startswith(f"It missed {missed} times from 2027-01-15T")
+    (command,) = [one.command for one in found.change]
+    assert command is not None
+    assert command.startswith(MAKE)
+    after, until = (parse_time(command.split()[number]) for number in (4, 6))
+    (schedule,) = timetable(down.settings(), down.tasks).named("s")
+    plan = plan_backfill(schedule, down.ledger.reads, after, until)
+    times = [one.due_at for one in plan if not one.reason]
+    assert len(times) == missed
+    submitter = Submitter(down.tasks, down.settings(), down.ledger.moves, down.ledger.reads, emit=down.emit)
+    backfill(schedule, times, submitter, down.ledger.moves, actor="ann").wait(LIMIT_S)
+    again = explained(down)
+    assert "fire.missed" not in codes(again)
+    assert not any("backfill" in (one.command or "") for one in again.change)
+
+
+def test_what_nobody_has_decided_is_told(room: Callable[..., Room]) -> None:
+    """`today` counts it as missed; what becomes of it is decided by the next start."""
+    down = room()
+    down.scheduler.stop()
+    down.clock.advance(3630)
+
+    found = explained(down, served=False)
+
+    assert codes(found)[:2] == ["no_daemon", "schedule.undecided"]
+    assert "6 times from 2027-01-15T" in found.because[1].text
+    assert not any("backfill" in (one.command or "") for one in found.change)
 
 
 def test_a_paused_one_names_who_did_it(room: Callable[..., Room]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+import sys
 import threading
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -11,9 +13,11 @@ from typing import TYPE_CHECKING
 from millrace.clock import SYSTEM
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import JobFilter
-from tests.process.scratch import until
+from tests.process.scratch import Served, until
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.process.conftest import MakeSite
 
 SECOND = """
@@ -137,7 +141,9 @@ def test_five_hundred_schedules_of_one_second_are_all_on_time(make_site: MakeSit
 def test_missed_and_late_are_told_after_an_outage(make_site: MakeSite) -> None:
     """What nobody was there for is a fact in `today`, and the newest is made up for."""
     site = make_site(SECOND)
-    site.serve().kill()
+    daemon = site.serve()
+    until(site.reads.schedules, "the schedule to be known")
+    daemon.kill()
     with Ledger(site.ledger) as ledger:
         ledger.writer.submit(lambda tx: tx.run("UPDATE schedule SET last = last - 259200000")).wait()
     daemon = site.serve()
@@ -146,4 +152,47 @@ def test_missed_and_late_are_told_after_an_outage(make_site: MakeSite) -> None:
     until(lambda: any(row.job_id for row in site.reads.fires("each-second")), "the newest to run")
     day = json.loads(site.run("today", "--json", code=1).stdout)
     assert sum(gap["count"] for gap in day["gaps"]) > 80_000
+    assert daemon.stop() == 0
+
+
+FILES = """
+from pathlib import Path
+from pydantic import FilePath
+from millrace import task
+
+@task
+def in_a_child(path: FilePath) -> str:
+    return path.read_text()
+
+@task(queue="io")
+def in_a_thread(path: FilePath) -> str:
+    return path.read_text()
+"""
+
+
+def test_a_relative_path_is_read_from_the_folder_of_config_toml(make_site: MakeSite, tmp_path: Path) -> None:
+    """The daemon is started from elsewhere, with a relative -c: it is judged and run by the same file, also later."""
+    both = "".join(
+        f'[schedules.{task}]\ntask = "{task}"\npayload = {{ path = "invoices.csv" }}\nevery = "1s"\n'
+        for task in ("in_a_child", "in_a_thread")
+    )
+    site = make_site(both)
+    (site.root / "jobs" / "files.py").write_text(FILES)
+    (site.root / "invoices.csv").write_text("of the site")
+    (tmp_path / "invoices.csv").write_text("of the caller")
+    log = tmp_path / "daemon.log"
+    argv = [sys.executable, "-m", "millrace.cli.main", "-c", "site/config.toml", "serve"]
+    with log.open("wb") as stderr:
+        process = subprocess.Popen(argv, cwd=tmp_path, stdin=subprocess.DEVNULL, stderr=stderr)
+    daemon = Served(process, log)
+    site.daemons.append(daemon)
+    daemon.await_event("daemon.started")
+    for name in ("in_a_child", "in_a_thread"):
+        until(lambda name=name: site.reads.fires(name), f"a fire of {name}")  # type: ignore[misc]
+        job_id = site.reads.fires(name)[0].job_id
+        assert site.await_status(job_id or "", "succeeded").result == '"of the site"'
+    site.config.write_text(site.config.read_text().replace('drain = "30s"', 'drain = "20s"'))
+    daemon.signal(signal.SIGHUP)
+    daemon.await_event("settings.reloaded")
+    assert daemon.events("schedule.problem") == []
     assert daemon.stop() == 0

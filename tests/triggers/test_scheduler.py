@@ -5,15 +5,21 @@ from __future__ import annotations
 import threading
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from millrace.errors import WrongStatus
 from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.ledger.fire_rows import NewFire, Turn
+from millrace.ledger.fires import LOOKED_AT
 from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
 from millrace.triggers.deciding import MOST_WAITING, decide
+from millrace.triggers.timetable import timetable
 from tests.ledger.rig import OwnClock
 from tests.triggers.rig import LIMIT_S, Room
 
@@ -23,6 +29,9 @@ if TYPE_CHECKING:
 
     from tests.conftest import Until
 
+_NO_TURN = Turn(None, ())
+_OPEN_FIRE = """INSERT INTO fire (due_at, key, how, schedule, client, outcome, why, since, count, state, decided_at,
+  job_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 MINUTELY: dict[str, Any] = {"task": "report", "cron": "* * * * *"}
 
 
@@ -142,6 +151,47 @@ def test_overlap_allow_starts_beside(make_room: MakeRoom) -> None:
     for _ in range(3):
         room.pass_time(1, "x")
     assert [job.status for job in room.jobs()] == ["queued"] * 3
+
+
+def open_ones(room: Room) -> int:
+    """Count the fires that have not been noted to be over."""
+    return sum(row.state == "open" for row in room.fires("x"))
+
+
+def test_what_runs_beside_another_is_over_too_and_goes_when_it_is_old(make_room: MakeRoom) -> None:
+    """Its fires do not pile up; one that still runs is kept, however old."""
+    room, day_ms = make_room(overlap="allow"), 86_400_000
+    room.pass_time(1, "x")
+    room.ledger.moves.claim("default", 1).wait(LIMIT_S)
+    for _ in range(20):
+        room.pass_time(1, "x")
+        room.end(room.claim())
+        assert open_ones(room) <= 3  # the first, the one before, this one
+    room.clock.advance(400 * 86_400)
+    prune = room.ledger.moves.prune_fires
+    assert prune(room.clock.now_ms() - day_ms, 1000).wait(LIMIT_S) == 20
+    (kept,) = room.fires("x")
+    assert (kept.state, kept.status) == ("open", "running")
+
+
+def test_many_that_are_over_and_not_noted_to_be_do_not_hold_the_lock(make_room: MakeRoom) -> None:
+    """They are noted by and by; what is in the way is told at once."""
+    room = make_room(overlap="allow")
+    moves, place, now = room.ledger.moves, ("x", "x", "default"), room.clock.now_ms()
+    job = room.ledger.moves.accept([NewJob("report", "default")]).wait(LIMIT_S)[0].id
+    room.end(room.claim())
+    row = ("x", "hand", "x", "default", "late", "", 1, 1, "open", now, job)
+    room.ledger.writer.submit(
+        lambda tx: tx.connection.executemany(_OPEN_FIRE, [(at, *row) for at in range(2 * LOOKED_AT)])
+    ).wait(LIMIT_S)
+    moves.backfill(place, [NewFire(now - 60_000, "late", waits=True)], actor="ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    assert len(room.jobs()) == 2
+    assert open_ones(room) == LOOKED_AT + 1
+    with pytest.raises(WrongStatus):
+        moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+    room.end(room.claim())
+    moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
 
 
 def test_overlap_queue_runs_one_after_the_other(make_room: MakeRoom) -> None:
@@ -319,6 +369,14 @@ def test_a_wrong_schedule_beside_a_task_is_a_problem_with_its_place(tmp_path: Pa
         room.start()
         assert "rig.py:" in room.scheduler.timetable.problems["sweep"]
         assert "minute" in room.scheduler.timetable.problems["sweep"]
+        assert "Value error" not in room.scheduler.timetable.problems["sweep"]
+        for wrong, said in (
+            ({"every": "1h", "overlap": "wait"}, 'overlap: must be one of "skip", "queue", "allow" (is "wait")'),
+            ({"evry": "1h"}, 'evry: unknown key. Did you mean "every"?'),
+            ({"every": "1h", "cron": "@daily"}, "needs one of cron, every and at, not cron and every"),
+        ):
+            room.tasks.tasks["sweep"].schedule = wrong
+            assert said in timetable(room.settings(), room.tasks).problems["sweep"]
 
 
 def test_each_client_has_a_schedule_of_its_own(tmp_path: Path) -> None:
@@ -382,6 +440,44 @@ def test_a_clock_that_jumps_ahead_makes_up_for_what_it_jumped_over(
     assert sum(room.outcomes("x").values()) == by_s / 3600
     assert len(room.jobs()) == 1
     assert any(isinstance(event, ClockJumped) for event in room.events)
+
+
+def test_what_was_decided_while_the_clock_was_ahead_is_not_decided_again(tmp_path: Path) -> None:
+    """Its times come up a second time once it is changed: they stop nothing, and the others are not lost."""
+    room, day = Room(tmp_path, {"x": {"task": "report", "cron": "0 6 * * *"}}), 24 * 60
+    with closing(room):
+        room.start()
+        room.pass_time(day, "x")
+        room.end(room.claim())
+        room.clock.ms -= day * 60_000  # set right
+        room.schedules = {"x": {"task": "report", "cron": "0 6,18 * * *"}}
+        room.scheduler.apply(room.settings())
+        room.scheduler.turn()
+        for _ in range(30):
+            room.pass_time(day / 2, "x")
+            for held in room.ledger.moves.claim("default", 5).wait(LIMIT_S):
+                room.end(held)
+        assert set(room.outcomes("x")) <= {"on_time", "late"}
+        times = [row.due_at for row in room.fires("x")]
+        assert {after - before for before, after in pairwise(times)} == {day // 2 * 60_000}
+        assert len(times) == len(room.jobs())
+
+
+def test_of_many_times_that_are_missed_those_are_left_out_that_were_decided(make_room: MakeRoom) -> None:
+    """An outage after the clock was ahead: what ran is not told as missed, and none of the others is left out."""
+    room = make_room(catch_up="none", overlap="allow")
+    reads, start = room.ledger.reads, room.clock.now_ms()
+    held, minute = room.scheduler.timetable.schedules["x"], 60_000
+    submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, reads, emit=room.emit)
+    first = next(held.timing.times(start, start + minute))
+    times = [first + number * minute for number in range(60)]
+    taken = {times[0], *times[30:50], times[55], times[40] + 1}  # one of them is a time of what it was before
+    decision = decide(held, start, times[-1] + 120_000 - 1, _NO_TURN, paused=False, submitter=submitter, taken=taken)
+    assert decision is not None
+    one, *others = decision.fires
+    assert (one.since, one.due_at, one.number) == (times[1], times[29], 29)
+    assert [new.due_at for new in others] == [at for at in [*times[50:], times[-1] + minute] if at != times[55]]
+    assert decision.upto == times[-1] + minute
 
 
 def test_a_fire_by_hand_takes_its_turn(make_room: MakeRoom) -> None:

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
         (Cron("30 2 * * *", "Europe/Berlin"), "every day at 02:30 Europe/Berlin"),
         (Cron("0 6 1 * *", "UTC"), "at 06:00 on the first day of every month UTC"),
         (Cron("*/20 9-17 * * 1-5", "UTC"), "every 20th minute from 09:00 through 17:59 on Monday through Friday UTC"),
+        (Cron("0 7 1 * mon", "UTC"), "at 07:00 on the first day of month or on Monday UTC"),
+        (
+            Cron("0 7 1,15 6 mon,wed", "UTC"),
+            "at 07:00 on the first and the 15th day of month or on Monday and Wednesday in June UTC",
+        ),
+        (Cron("0 7 */2 * mon", "UTC"), "at 07:00 on every second day of month if it's on Monday UTC"),
         (Cron("@hourly", "Asia/Kolkata"), "at the start of every hour Asia/Kolkata"),
         (Every(900, "Europe/Berlin"), "every 15m"),
         (At("2026-12-01T06:00", "Europe/Berlin"), "once, Tue 2026-12-01 06:00 +01:00 Europe/Berlin"),

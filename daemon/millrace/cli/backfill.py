@@ -8,7 +8,7 @@ import click
 
 from millrace.cli.acting import confirm, yes_option
 from millrace.cli.output import as_json, echo_json, plural
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.clock import MS, parse_time, rfc3339
 from millrace.errors import PayloadError, Problem
 
@@ -37,14 +37,15 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     schedule's zone.
 
     \b
-    Exit: 0 they will run; 1 the answer was no; 4 no such schedule; 5 too many
-    times; 78 bad configuration.
+    Exit: 0 they will run; 1 the answer was no; 2 TIMEs that are none, or the
+    wrong way round; 4 no such schedule; 5 too many times; 78 bad configuration.
     """
     from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable
 
-    with open_site(session.site()) as site:
-        wanted = timetable(site.site.settings, site.registry).named(name)
+    named = session.site()
+    with inside(named.places.root), open_site(named) as site:
+        wanted = timetable(named.settings, site.registry).named(name)
         plans = [_plan(schedule, site, start, end, session.clock.now_ms()) for schedule in wanted]
         if not as_json:
             for plan in plans:
@@ -64,6 +65,8 @@ def _plan(schedule: Schedule, site: OpenSite, start: str, end: str, now: int) ->
     from millrace.triggers.acts import plan_backfill
 
     after, until = _moment(start, schedule, end=False), _moment(end, schedule, end=True)
+    if after > until:
+        raise click.UsageError(f"--from {start} is later than --to {end}", click.get_current_context())
     return schedule, plan_backfill(schedule, site.ledger.reads, after, min(until, now))
 
 

@@ -7,6 +7,7 @@ import stat
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from millrace.cli.output import plural
+from millrace.cli.session import inside
 from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
 from millrace.config.address import is_loopback
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from millrace.cli.session import Session
     from millrace.config.find import Places
     from millrace.ledger.reads import Reads
+    from millrace.triggers.timetable import Timetable
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -65,7 +67,8 @@ def check_jobs(session: Session) -> Iterator[Check]:
     except MillraceError:
         yield Check("jobs", "warn", "not looked at: the settings are wrong")
         return
-    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
+    with inside(site.places.root):
+        registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems:
         yield Check("jobs", "fail", str(problem), "correct the file and restart the daemon")
     counts = {"task": len(registry.tasks), "pipeline": len(registry.pipelines)}
@@ -79,19 +82,23 @@ def check_jobs(session: Session) -> Iterator[Check]:
 
 def check_schedules(session: Session) -> Iterator[Check]:
     """Whether each schedule names something that can be run."""
-    from millrace.define.load import load_jobs
-    from millrace.triggers.timetable import timetable
+    from millrace.cli.schedules import load_timetable
 
     try:
-        site = session.site()
+        found = load_timetable(session)
     except MillraceError:
         return  # an earlier check has told
-    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
-    found = timetable(site.settings, registry)
     for key, problem in found.problems.items():
-        yield Check("schedules", "fail", f"{key}: {problem}", "correct [schedules], then: millrace reload")
+        yield Check("schedules", "fail", f"{key}: {problem}", _schedule_repair(session, found, key))
     if found and not found.problems:
         yield Check("schedules", "ok", f"{plural(len(found.schedules), 'schedule')}: see millrace schedules list")
+
+
+def _schedule_repair(session: Session, found: Timetable, key: str) -> str:
+    name = found.schedules[key].name if key in found.schedules else key
+    if name in session.site().settings.schedules:
+        return f"correct [schedules.{name}], then: millrace reload"
+    return f"correct its schedule beside the task, or give it a [schedules.{name}], and restart the daemon"
 
 
 def check_state(places: Places) -> Iterator[Check]:

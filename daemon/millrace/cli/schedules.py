@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.output import as_json, echo_json
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import ago
 from millrace.clock import parse_time
@@ -58,8 +58,7 @@ def list_(session: Session, *, as_json: bool) -> None:
         click.echo(table(_LIST, [_cells(row, now) for row in rows], terminal_width()))
     else:
         tell(NO_SCHEDULES)
-    for key, problem in sorted(found.problems.items()):
-        tell(f"millrace: schedule {key}: {problem}")
+    _tell_problems(found)
 
 
 @schedules.command("next")
@@ -79,8 +78,11 @@ def next_(session: Session, name: str | None, count: int, *, as_json: bool) -> N
     rows = _board(session, found, wanted, count)
     if as_json:
         echo_json(rows)
-    else:
+    elif rows:
         click.echo("\n\n".join("\n".join(_next_lines(row)) for row in rows))
+    else:
+        tell(NO_SCHEDULES)
+        _tell_problems(found)
 
 
 @schedules.command("test")
@@ -137,8 +139,9 @@ def fire(session: Session, name: str, *, anyway: bool, as_json: bool) -> None:
     from millrace.triggers.timetable import timetable
 
     fired = []
-    with open_site(session.site()) as site:
-        found = timetable(site.site.settings, site.registry)
+    wanted = session.site()
+    with inside(wanted.places.root), open_site(wanted) as site:
+        found = timetable(wanted.settings, site.registry)
         for schedule in found.named(name):
             now = session.clock.now_ms()
             ticket = fire_now(schedule, site.submitter, site.ledger.moves, now=now, actor=session.actor, anyway=anyway)
@@ -199,7 +202,9 @@ def load_timetable(session: Session) -> Timetable:
     from millrace.cli.tasks import load_registry
     from millrace.triggers.timetable import timetable
 
-    return timetable(session.site().settings, load_registry(session, quiet=True))
+    site, registry = session.site(), load_registry(session, quiet=True)
+    with inside(site.places.root):
+        return timetable(site.settings, registry)
 
 
 @contextmanager
@@ -222,6 +227,11 @@ def _board(session: Session, found: Timetable, wanted: Sequence[Schedule], count
 
     with reads_if_any(session) as reads:
         return board(found, wanted, reads, now=session.clock.now_ms(), count=count)
+
+
+def _tell_problems(found: Timetable) -> None:
+    for key, problem in sorted(found.problems.items()):
+        tell(f"millrace: schedule {key}: {problem}")
 
 
 def _cells(row: dict[str, Any], now: int) -> tuple[str, ...]:
@@ -282,9 +292,12 @@ def _timing(expression: str, zone: str) -> Timing:
         return schedule_of("test", wanted, zone=zone).timing
     except ValidationError as error:
         found = error.errors()[0]
-        where = "--timezone" if "timezone" in found["loc"] else f'"{expression}"'
         message = str(found["msg"]).removeprefix("Value error, ")
-        raise click.UsageError(f"{where} {message}", click.get_current_context()) from None
+        if "timezone" in found["loc"]:
+            message = f'--timezone: "{zone}" {message}'
+        elif not message.startswith(f'"{text}"'):
+            message = f'"{expression}": {message}'
+        raise click.UsageError(message, click.get_current_context()) from None
 
 
 def _moment(text: str, zone: str) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +14,6 @@ from millrace.config.find import find_config, places
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from millrace.clock import Clock
     from millrace.config.find import Places
@@ -130,6 +130,29 @@ class Session:
         from millrace.ledger.wake import poke
 
         poke(self.places.state)
+
+
+@contextmanager
+def inside(root: Path) -> Iterator[None]:
+    """
+    Be in the folder of a site, as its daemon is: a relative path in a schedule is judged where it will be used.
+
+    Whatever the caller named must have been read, or made absolute, before: config.toml too.
+    """
+    try:
+        before = Path.cwd()
+    except FileNotFoundError:  # it was removed under the caller
+        before = None
+    if before == root:
+        yield
+        return
+    os.chdir(root)
+    try:
+        yield
+    finally:
+        if before is not None:
+            with suppress(OSError):  # under sudo -u, where this user may not go
+                os.chdir(before)
 
 
 pass_session = click.make_pass_decorator(Session)

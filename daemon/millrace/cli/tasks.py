@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from millrace.cli.output import as_json, echo_json, one_line
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 
 if TYPE_CHECKING:
@@ -71,7 +71,8 @@ def load_registry(session: Session, *, quiet: bool = False) -> Registry:
     from millrace.define.load import load_jobs
 
     site = session.site()
-    registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
+    with inside(site.places.root):
+        registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems if not quiet else ():
         tell(f"millrace: {problem}")
     return registry

@@ -90,6 +90,23 @@ def _print(day: Today, span: float, now: int, *, all_: bool) -> None:
     count = sum(line.expected for line in day.lines)
     gaps = f"{plural(sum(gap.count for gap in day.gaps), 'gap')}" if day.gaps else "no gaps"
     tell(f"{plural(count, 'time')} in the last {_span_words(span)}: {gaps}.")
+    _tell_backfill(day.gaps)
+
+
+def _tell_backfill(gaps: Sequence[Gap]) -> None:
+    """Name the commands that make up for what was missed; what is not decided yet is decided by the next start."""
+    from millrace.observe.explain_schedule import backfill_command
+    from millrace.triggers.today import UNDECIDED
+
+    spans: dict[str, tuple[int, int]] = {}
+    for gap in gaps:
+        if gap.kind == "missed" and gap.why != UNDECIDED:
+            since, until = spans.get(gap.schedule, (gap.since, gap.due_at))
+            spans[gap.schedule] = min(since, gap.since), max(until, gap.due_at)
+    for name, (since, until) in list(spans.items())[:_NAMED]:
+        tell(f"Make up for what was missed: {backfill_command(name, since, until)}")
+    if len(spans) > _NAMED:
+        tell(f"And so for {plural(len(spans) - _NAMED, 'more schedule')}: see millrace explain SCHEDULE")
 
 
 def _span_words(span: float) -> str:

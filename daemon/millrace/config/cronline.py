@@ -5,8 +5,10 @@ or can never match. It knows days and minutes of a wall clock; zones and clock c
 
 from __future__ import annotations
 
+import re
 from calendar import month_name
 from datetime import date, datetime, timedelta
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Final
 
@@ -30,6 +32,10 @@ _FIELDS: Final = (
     ("month", "1 to 12 or JAN to DEC"),
     ("day-of-week", "0 to 7 (0 and 7 are Sunday), SUN to SAT, 1#2 (the second Monday) or 5L (the last Friday)"),
 )
+_NAMES: Final = {  # not those of the calendar: they are in the language of the machine
+    "month": ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"),
+    "day-of-week": ("sun", "mon", "tue", "wed", "thu", "fri", "sat"),
+}
 _LONGEST: Final = (0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MOST: Final = 200  # characters; an honest line has fewer
 _START: Final = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall clock of no zone
@@ -73,6 +79,9 @@ class CronLine:
     def words(self) -> str:
         """Return the line in plain words, such as "at 02:30 every day"."""
         said = self._cron.explain()
+        day, weekday = self.fields[2], self.fields[4]
+        if not day.startswith("*") and not weekday.startswith("*"):
+            said = " or on ".join(said.rsplit(" and on ", 1))  # either will do, as in all crons
         return said[0].lower() + said[1:]
 
     def _ever(self) -> bool:
@@ -129,7 +138,7 @@ def _read(fields: list[str]) -> CronSim:
         alone[number] = field
         if _parsed(alone) is None:
             name, known = _FIELDS[number]
-            raise ValueError(f'its {name} "{field}" is not right: it may be *, {known}.{_hint(field)}')
+            raise ValueError(f'its {name} "{field}" is not right: it may be *, {known}.{_hint(name, field)}')
     found = _parsed(fields)
     if found is None:  # each field is right, but not together: that is how cronsim refuses 30 February
         raise ValueError(f"never runs: {_why_never(fields)}")
@@ -143,7 +152,12 @@ def _parsed(fields: list[str]) -> CronSim | None:
         return None
 
 
-def _hint(field: str) -> str:
+def _hint(name: str, field: str) -> str:
+    for word in re.findall("[a-z]{2,}", field.lower()) if name in _NAMES else ():
+        if word not in _NAMES[name] and word != "lw":
+            close = get_close_matches(word, _NAMES[name], n=1)
+            meant = f', did you mean "{close[0]}"?' if close else "."
+            return f' "{word}" is no {name.removesuffix("-of-week")}{meant}'
     if "?" in field:
         return ' For "?" write "*".'
     if field.endswith("W"):

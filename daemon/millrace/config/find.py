@@ -133,7 +133,7 @@ def ledger_path(url: str, state: Path) -> Path:
 def _state_folder(root: Path, told: str, environ: Mapping[str, str]) -> Path:
     # systemd makes the folder and gives it to the service's user; of several, separated by colons, the first is ours.
     given = environ.get("STATE_DIRECTORY", "").split(":")[0]
-    return Path(given) if given else root / Path(told).expanduser()
+    return Path(given).absolute() if given else root / Path(told).expanduser()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,18 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
-from millrace.ledger.fire_rows import BACKFILL, CLOCK, EDITION, HAND, OVER, FireRow, FireSum, ScheduleState, Turn
+from millrace.ledger.fire_rows import (
+    BACKFILL,
+    CLOCK,
+    EDITION,
+    HAND,
+    OVER,
+    FireRow,
+    FireSum,
+    Missed,
+    ScheduleState,
+    Turn,
+)
 from millrace.ledger.ids import first_id
 
 if TYPE_CHECKING:
@@ -16,9 +27,13 @@ _FIRE: Final = """SELECT fire.key, fire.due_at, how, schedule, fire.client, outc
   decided_at, expected_by, job_id, fire.run_id, coalesce(job.status, run.status),
   coalesce(job.finished_at, run.finished_at)
   FROM fire LEFT JOIN job ON job.id = fire.job_id LEFT JOIN run ON run.id = fire.run_id"""
+_OPEN_FIRE: Final = _FIRE.replace("FROM fire LEFT", "FROM fire INDEXED BY fire_open LEFT")
+_MADE_UP: Final = """(count <= (
+      SELECT count(*) FROM fire AS again WHERE again.key = fire.key AND again.due_at >= fire.since
+         AND again.due_at <= fire.due_at AND again.how = 'backfill'))"""
 # What is dead, cancelled or open is little beside what succeeded, and stands in indexes of its own: to look each job up
 # among all of a day would cost ten times as much.
-_SUMS: Final = """  -- what the due times of a span came to, by schedule; served by the key of fire
+_SUMS: Final = f"""  -- what the due times of a span came to, by schedule; served by the key of fire
 WITH other(id, status) AS MATERIALIZED (
   SELECT id, 'dead' FROM job INDEXED BY job_dead WHERE status = 'dead' AND id > ?5
    UNION ALL SELECT id, 'cancelled' FROM job INDEXED BY job_cancelled WHERE status = 'cancelled' AND id > ?5
@@ -34,13 +49,15 @@ SELECT key, outcome, status, late, why, made_up, sum(count), max(due_at), min(si
                                       (SELECT finished_at FROM run WHERE id = fire.run_id), ?4) THEN ''
          WHEN job_id IS NULL AND fire.run_id IS NULL OR other.status IN ('waiting', 'queued', 'running') THEN 'overdue'
          ELSE 'done_late' END AS late,
-    outcome = 'missed' AND count <= (
-      SELECT count(*) FROM fire AS again WHERE again.key = fire.key AND again.due_at >= fire.since
-         AND again.due_at <= fire.due_at AND again.how = 'backfill') AS made_up
+    outcome = 'missed' AND {_MADE_UP} AS made_up
     FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
     LEFT JOIN other ON other.id = coalesce(fire.job_id, fire.run_id)
    WHERE fire.due_at > ?2 AND fire.due_at <= ?3 AND how = 'clock')
- GROUP BY key, outcome, status, late, why, made_up"""
+ GROUP BY key, outcome, status, late, why, made_up"""  # noqa: S608 - text of our own
+_MISSED: Final = f"""  -- what of a schedule was missed and not made up for; served by the key of fire
+SELECT why, sum(count), min(since), max(due_at) FROM fire
+ WHERE key = ? AND due_at > ? AND how = 'clock' AND outcome = 'missed' AND NOT {_MADE_UP}
+ GROUP BY why ORDER BY max(due_at) DESC"""  # noqa: S608 - text of our own
 _WAITING: Final = """  -- how many of a schedule wait for their turn; served by fire_open
 SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending'"""
 _SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which may have been set since
@@ -68,10 +85,24 @@ class FireReads:
                   ORDER BY fire.due_at DESC, how LIMIT ?"""
         return [FireRow(*row) for row in self._rows(sql, (key, after, until, limit))]
 
-    def turn(self, key: str) -> Turn:
-        """Return what of a schedule runs, and what is to run next. Served by fire_open."""
-        of_key = f"{_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "
-        rows = [FireRow(*row) for row in self._rows(f"{of_key} 'open'", (key,))]
+    def decided(self, key: str, after: int, until: int) -> set[int]:
+        """Return the due times of a schedule, after one moment and not after another, that are decided."""
+        sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
+        return {row[0] for row in self._rows(sql, (key, after, until))}
+
+    def turn(self, key: str, *, beside: bool = False) -> Turn:
+        """
+        Return what of a schedule runs, and what is to run next. Served by fire_open.
+
+        Args:
+            beside: Leave out of what runs all but what people had made up for: nothing else is in the way of anything.
+        """
+        of_key = f"{_OPEN_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "
+        if beside:
+            found = self._rows(f"{of_key} 'open' AND how = ?", (key, BACKFILL))
+        else:
+            found = self._rows(f"{of_key} 'open'", (key,))
+        rows = [FireRow(*row) for row in found]
         for how in (CLOCK, HAND, BACKFILL):
             found = self._rows(f"{of_key} 'pending' AND how = ? ORDER BY fire.due_at LIMIT 1", (key, how))
             if found:
@@ -95,6 +126,10 @@ class FireReads:
         oldest = first_id(max(0, after - _SLACK_MS))
         rows = self._rows(_SUMS, (json.dumps(list(keys)), after, until, now, oldest))
         return [FireSum(*row) for row in rows]
+
+    def missed(self, key: str, after: int) -> list[Missed]:
+        """Return what of a schedule was missed after a moment and not made up for, by reason, the newest first."""
+        return [Missed(*row) for row in self._rows(_MISSED, (key, after))]
 
     def fire_of(self, key: str, due_at: int) -> FireRow:
         """

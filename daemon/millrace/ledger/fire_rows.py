@@ -152,6 +152,15 @@ class FireSum(NamedTuple):
     since: int
 
 
+class Missed(NamedTuple):
+    """Due times of a schedule that were missed for one reason and not made up for: how many, the first, the last."""
+
+    why: str
+    number: int
+    since: int
+    due_at: int
+
+
 class Turn(NamedTuple):
     """What of a schedule runs, what of it is to run next, and how many wait for their turn."""
 

@@ -19,8 +19,13 @@ if TYPE_CHECKING:
     from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
+LOOKED_AT: Final = 500  # open ones of a schedule at once: about 10 ms of the write lock
 NOTHING: Final = ""  # the fingerprint of a schedule that no daemon has seen
 
+# Whether the work of a row of `fire` goes on. A job or run that is no longer kept is over.
+LIVE: Final = """(
+  EXISTS (SELECT 1 FROM job WHERE job.id = fire.job_id AND job.status IN ('waiting', 'queued', 'running'))
+  OR EXISTS (SELECT 1 FROM run WHERE run.id = fire.run_id AND run.status = 'running'))"""
 _STATES: Final = """  -- all schedules that are known
 SELECT key, fingerprint, last, paused_at, paused_by FROM schedule"""
 _SET: Final = """  -- a schedule that is new, or has other times than before, begins now; a pause stays
@@ -33,17 +38,21 @@ _SAME: Final = """  -- nobody has decided since
 SELECT 1 FROM schedule WHERE key = ? AND last = ?"""
 _ADVANCE: Final = """  -- how far it is decided
 UPDATE schedule SET last = ? WHERE key = ?"""
-_OPEN: Final = """  -- what a schedule has not been seen to be over with; served by fire_open
-SELECT due_at, how, job_id, run_id FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'open'"""
+_RUNS: Final = f"""  -- whether something of a schedule runs; served by fire_open
+SELECT 1 FROM fire INDEXED BY fire_open
+ WHERE key = ?1 AND state IN ('pending', 'open') AND state = 'open' AND {LIVE} LIMIT 1"""  # noqa: S608 - text of our own
+_RUNS_SO: Final = f"""  -- whether something of a schedule runs that was fired in a way; served by fire_open
+SELECT 1 FROM fire INDEXED BY fire_open
+ WHERE key = ?1 AND state IN ('pending', 'open') AND state = 'open' AND how = ?2 AND {LIVE} LIMIT 1"""  # noqa: S608 - text of our own
 _WAITS: Final = """  -- whether something of a schedule waits for its turn; served by fire_open
 SELECT 1 FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending' LIMIT 1"""
 _TURN: Final = """  -- whether this waits for its turn
 SELECT 1 FROM fire WHERE key = ? AND due_at = ? AND how = ? AND state = 'pending'"""
-_LIVE: Final = """  -- whether a job or a run is not over
-SELECT 1 FROM job WHERE id = ?1 AND status IN ('waiting', 'queued', 'running')
- UNION ALL SELECT 1 FROM run WHERE id = ?2 AND status = 'running'"""
-_OVER: Final = """  -- it is over
-UPDATE fire SET state = 'over' WHERE key = ? AND due_at = ? AND how = ?"""
+_OVER: Final = f"""  -- those of the first of a schedule that are over; served by fire_open
+UPDATE fire SET state = 'over' WHERE (key, due_at, how) IN (
+  SELECT key, due_at, how FROM (
+    SELECT key, due_at, how, job_id, run_id FROM fire INDEXED BY fire_open
+     WHERE key = ?1 AND state IN ('pending', 'open') AND state = 'open' LIMIT ?2) AS fire WHERE NOT {LIVE})"""  # noqa: S608 - text of our own
 _FIRE: Final = """  -- a due time that is decided
 INSERT INTO fire (key, due_at, how, schedule, client, outcome, why, since, count, state, decided_at, expected_by,
   job_id, run_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -85,6 +94,7 @@ def fire(tx: Transaction, decision: Decision) -> Fired:
     """Write what was decided about a schedule's due times, and submit what is to run; all of it or nothing."""
     if not tx.rows(_SAME, (decision.key, decision.last)):
         return Fired("stale")
+    _note_over(tx, decision.key)
     if decision.alone and _in_the_way(tx, decision.key):
         return Fired("busy")
     tx.run(_ADVANCE, (decision.upto, decision.key))
@@ -133,7 +143,9 @@ def go_on(tx: Transaction, key: str, due_at: int, how: str, work: NewJob | NewRu
         beside: Whether only what people had made up for is in its way: overlap is allow.
     Returns: The job or run; None if it was not its turn.
     """
-    if _runs(tx, key, only=BACKFILL if beside else None) or not tx.rows(_TURN, (key, due_at, how)):
+    _note_over(tx, key)
+    runs = tx.rows(_RUNS_SO, (key, BACKFILL)) if beside else tx.rows(_RUNS, (key,))
+    if runs or not tx.rows(_TURN, (key, due_at, how)):
         return None
     job_id, run_id = _submit(tx, work)
     tx.run(_START, (job_id, run_id, key, due_at, how))
@@ -164,18 +176,16 @@ def news(tx: Transaction) -> None:
 
 
 def _in_the_way(tx: Transaction, key: str) -> bool:
-    return _runs(tx, key) or bool(tx.rows(_WAITS, (key,)))
+    return bool(tx.rows(_RUNS, (key,)) or tx.rows(_WAITS, (key,)))
 
 
-def _runs(tx: Transaction, key: str, only: str | None = None) -> bool:
-    """Return whether something of a schedule runs, of those that were fired in a way, and note what is over."""
-    found = False
-    for due_at, how, job_id, run_id in tx.rows(_OPEN, (key,)):
-        if tx.rows(_LIVE, (job_id, run_id)):
-            found = found or only in (None, how)
-        else:
-            tx.run(_OVER, (key, due_at, how))
-    return found
+def _note_over(tx: Transaction, key: str) -> None:
+    """
+    Note of some open fires that they are over: more of them than are written at once, so that few are ever open.
+
+    Nothing else depends on it: whether one runs its job or run says.
+    """
+    tx.run(_OVER, (key, LOOKED_AT))
 
 
 def _write(tx: Transaction, place: tuple[str, str, str], how: str, fires: Sequence[NewFire]) -> tuple[str, ...]:

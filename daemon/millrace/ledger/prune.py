@@ -13,6 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from millrace.ledger import audit, blob_rows
+from millrace.ledger.fires import LIVE
 from millrace.ledger.history import dump
 from millrace.ledger.states import FINAL, Status
 
@@ -50,9 +51,10 @@ _SKIPS: Final = """  -- some of what it passed by
 DELETE FROM skip WHERE (run_id, stage, record) IN
   (SELECT run_id, stage, record FROM skip WHERE run_id = ?1 LIMIT ?2)"""
 
-_FIRES: Final = """  -- due times that were decided long ago, and of which nothing is open
+_FIRES: Final = f"""  -- due times that were decided long ago, and of which nothing is open; served by fire_due
 DELETE FROM fire WHERE (key, due_at, how) IN
-  (SELECT key, due_at, how FROM fire WHERE due_at < ?1 AND decided_at < ?1 AND state IN ('none', 'over') LIMIT ?2)"""
+  (SELECT key, due_at, how FROM fire WHERE due_at < ?1 AND decided_at < ?1
+      AND (state IN ('none', 'over') OR state = 'open' AND NOT {LIVE}) LIMIT ?2)"""  # noqa: S608 - text of our own
 
 _AUDIT_TO: Final = """  -- the last of the oldest rows that are all older; the newest always stays
 SELECT id, hash FROM audit WHERE id < (SELECT coalesce(

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _FEW: Final = 20
 SOME_FIRES: Final = 5
+MISSED_MS: Final = (
+    7 * 86_400_000
+)  # what was missed is told for so long at least: until somebody is back from a week off
 
 
 def job(reads: Reads, found: JobRow, around: Around) -> Explanation:
@@ -81,5 +84,12 @@ def schedule(reads: Reads, name: str, rows: Sequence[Mapping[str, Any]], around:
     Args:
         rows: What the board says of it, one row for each of its clients.
     """
-    known = [ScheduleFacts(row, reads.fires(row["schedule"], limit=SOME_FIRES)) for row in rows]
+    known = [_facts(reads, row, around.now_ms) for row in rows]
     return explain_schedule(name, known, around)
+
+
+def _facts(reads: Reads, row: Mapping[str, Any], now: int) -> ScheduleFacts:
+    key = row["schedule"]
+    fires = reads.fires(key, limit=SOME_FIRES)
+    after = min([now - MISSED_MS, *(fire.due_at - 1 for fire in fires)])
+    return ScheduleFacts(row, fires, reads.missed(key, after))

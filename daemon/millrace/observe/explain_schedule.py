@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from millrace.clock import parse_time
+from millrace.clock import MS, parse_time
 from millrace.observe.explain import NO_DAEMON, START, Because, Change, Explanation, clock_time, many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from millrace.ledger.fire_rows import FireRow
+    from millrace.ledger.fire_rows import FireRow, Missed
     from millrace.observe.explain import Around
 
 _BAD: Final = frozenset({"dead", "failed", "partial", "cancelled"})
@@ -24,10 +25,12 @@ class ScheduleFacts(NamedTuple):
     Args:
         row: As `schedules list --json` has it: key, words, next times, pause, problem.
         fires: Its newest due times, newest first.
+        missed: What was missed in the last week, or since the oldest of these, and not made up for; newest first.
     """
 
     row: Mapping[str, Any]
     fires: Sequence[FireRow]
+    missed: Sequence[Missed] = ()
 
 
 def explain_schedule(name: str, known: Sequence[ScheduleFacts], around: Around) -> Explanation:
@@ -41,7 +44,7 @@ def explain_schedule(name: str, known: Sequence[ScheduleFacts], around: Around) 
     change: dict[Change, None] = {} if around.served else {START: None}
     for one in known:
         of = f"For client {one.row['client']}: " if len(known) > 1 else ""
-        told = [*_stopped(one), *_fires(one, around), *_next(one)]
+        told = [*_stopped(one), *_undecided(one), *_fires(one, around), *_missed(one), *_next(one)]
         because += [reason._replace(text=of + reason.text) for reason in told]
         change |= dict.fromkeys(_cures(one))
     paused = any(one.row["paused"] for one in known)
@@ -54,6 +57,12 @@ def explain_schedule(name: str, known: Sequence[ScheduleFacts], around: Around) 
     return Explanation("schedule", name, name, status, because[0].code, because, list(change), facts)
 
 
+def backfill_command(name: str, since: int, due_at: int) -> str:
+    """Return the command that makes up for the due times of a schedule from one to another, both epoch ms."""
+    last = -(-due_at // MS) * MS  # it is told to the second, and must not end before it
+    return f"millrace backfill {name} --from {clock_time(since)} --to {clock_time(last)}"
+
+
 def _stopped(one: ScheduleFacts) -> Iterator[Because]:
     """Tell why nothing of it will run."""
     row = one.row
@@ -64,6 +73,33 @@ def _stopped(one: ScheduleFacts) -> Iterator[Because]:
         yield Because(at, "schedule.paused", f"It was paused by {row['paused_by']}: its times are kept as skipped.")
     if not row["enabled"]:
         yield Because(None, "schedule.off", "It says enabled = false: its times are kept as skipped.")
+
+
+def _undecided(one: ScheduleFacts) -> Iterator[Because]:
+    """Tell what no daemon has looked at: it becomes late or missed when one does."""
+    passed = one.row["undecided"]
+    if passed:
+        span = _span(passed["count"], parse_time(passed["since"]), parse_time(passed["due_at"]))
+        text = f"Nobody has decided {span}: the daemon is not running, or is behind; catch_up says what becomes of it."
+        yield Because(None, "schedule.undecided", text)
+
+
+def _missed(one: ScheduleFacts) -> Iterator[Because]:
+    """Tell what was missed, where the newest times do not tell all of it."""
+    told = Counter[str]()
+    for fire in one.fires:
+        if (fire.how, fire.outcome) == ("clock", "missed"):
+            told[fire.why] += fire.count
+    for missed in one.missed:
+        if missed.number > told[missed.why]:
+            span = _span(missed.number, missed.since, missed.due_at)
+            text = f"It missed {span}: {missed.why}. That was not made up for."
+            yield Because(missed.due_at, "fire.missed", text)
+
+
+def _span(count: int, since: int, due_at: int) -> str:
+    due = clock_time(due_at)
+    return f"{many(count, 'time')} from {clock_time(since)} to {due}" if count > 1 else due
 
 
 def _fires(one: ScheduleFacts, around: Around) -> Iterator[Because]:
@@ -81,8 +117,8 @@ def _fire(fire: FireRow, around: Around) -> Because:
         text = f"Its time {due}{how} waits for its turn: the one before is not over."
         return Because(fire.decided_at, "fire.pending", text)
     if fire.outcome in {"missed", "skipped"}:
-        several = f"{many(fire.count, 'time')} from {clock_time(fire.since)} to {due}" if fire.count > 1 else due
-        return Because(fire.decided_at, f"fire.{fire.outcome}", f"It {fire.outcome} {several}{how}{why}.")
+        span = _span(fire.count, fire.since, fire.due_at)
+        return Because(fire.decided_at, f"fire.{fire.outcome}", f"It {fire.outcome} {span}{how}{why}.")
     what = f"run {fire.run_id}" if fire.run_id else f"job {fire.job_id}"
     is_now = f"{what} is {fire.status or 'no longer kept'}"
     overdue = fire.expected_by is not None and (fire.finished_at or around.now_ms) > fire.expected_by
@@ -103,18 +139,18 @@ def _next(one: ScheduleFacts) -> Iterator[Because]:
 def _cures(one: ScheduleFacts) -> Iterator[Change]:
     row, name = one.row, one.row["schedule"]
     if row["problem"]:
-        yield Change("Correct it in config.toml or beside the task, then:", "millrace reload")
+        yield Change("Correct it in config.toml (beside the task: and restart the daemon), then:", "millrace reload")
     if row["paused"]:
         yield Change("Let it fire again:", f"millrace schedules resume {name}")
     if not row["enabled"]:
         yield Change("Set enabled = true in config.toml, then:", "millrace reload")
-    outcomes = {fire.outcome for fire in one.fires}
-    lost = [fire for fire in one.fires if fire.outcome in {"missed", "skipped"}]
-    if "skipped" in outcomes and any("overlap" in fire.why for fire in lost):
+    skipped = [fire for fire in one.fires if fire.outcome == "skipped"]
+    lost: list[FireRow | Missed] = [*skipped, *one.missed]
+    if any("overlap" in fire.why for fire in skipped):
         yield Change('Let times wait for the run before: overlap = "queue" in config.toml, then:', "millrace reload")
     if lost:
-        first, last = clock_time(min(fire.since for fire in lost)), clock_time(max(fire.due_at for fire in lost))
-        yield Change("Make up for what did not run:", f"millrace backfill {name} --from {first} --to {last}")
+        command = backfill_command(name, min(fire.since for fire in lost), max(fire.due_at for fire in lost))
+        yield Change("Make up for what did not run:", command)
     failed = next((fire for fire in one.fires if fire.status in _BAD), None)
     if failed is not None:
         yield Change("See why its work failed:", f"millrace explain {failed.run_id or failed.job_id}")

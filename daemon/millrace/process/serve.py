@@ -24,6 +24,7 @@ def serve(site: Site, *, clock: Clock = SYSTEM) -> int:
     Raises: AlreadyRunning, LedgerForeign, SettingsError and others of `errors`, before work has begun.
     """
     os.environ["TZ"] = "UTC"  # zones belong to schedules and clients; the process has none of its own
+    os.chdir(site.places.root)  # as the children of process queues do: a relative path is one of the site, for all
     log = Log(sys.stderr, clock=clock)
     bus = Bus((log,))
     catch_library_logs(bus.emit)

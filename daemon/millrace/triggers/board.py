@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import rfc3339
 from millrace.triggers.schedule import timing_text
+from millrace.triggers.today import undecided
 from millrace.triggers.words import in_words, next_notes, upcoming
 
 if TYPE_CHECKING:
@@ -62,4 +63,10 @@ def _shown(
         "next": [{"at": time.utc, "local": time.local} for time in upcoming(schedule.timing, now, count)],
         "notes": next_notes(schedule.timing, now, count),
         "last_fire": fires[0].as_json() if fires else None,
+        "undecided": _undecided(schedule, state, now),
     }
+
+
+def _undecided(schedule: Schedule, state: ScheduleState | None, now: int) -> dict[str, Any] | None:
+    gap = undecided(schedule, state, 0, now)
+    return {"since": rfc3339(gap.since), "due_at": rfc3339(gap.due_at), "count": gap.count} if gap else None

@@ -12,7 +12,7 @@ from millrace.triggers.due import due, settled
 from millrace.triggers.timetable import order_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from millrace.ledger.fire_rows import Turn
     from millrace.queue.submit import Submitter
@@ -25,7 +25,14 @@ AT_ONCE: Final = 200  # what is submitted in one transaction: about 20 ms of the
 
 
 def decide(
-    schedule: Schedule, last: int, now: int, turn: Turn, *, paused: bool, submitter: Submitter
+    schedule: Schedule,
+    last: int,
+    now: int,
+    turn: Turn,
+    *,
+    paused: bool,
+    submitter: Submitter,
+    taken: Collection[int] = (),
 ) -> Decision | None:
     """
     Return what becomes of the due times after `last` that have passed; None if there are none.
@@ -34,16 +41,35 @@ def decide(
 
     Args:
         turn: What of the schedule runs, or waits for its turn.
+        taken: The due times after `last` that have been decided. There are some where the schedule began anew after its
+            clock was ahead: a due time is decided once, so they are passed over.
     """
     found = due(schedule, last, now, paused=paused, rows=TOLD)
     if not found:
         return None
     if schedule.overlap == "allow":
         found = _cut(found)
-    fires = _settled(schedule, found, turn)
+    fires = _settled(schedule, list(_untaken(schedule, found, taken)), turn)
     new = tuple(_new(schedule, fire, submitter) for fire in fires)
     alone = schedule.overlap != "allow" and any(fire.work is not None for fire in new)
     return Decision(schedule.key, schedule.name, schedule.client, last, found[-1].due_at, new, alone)
+
+
+def _untaken(schedule: Schedule, fires: Sequence[Fire], taken: Collection[int]) -> Iterator[Fire]:
+    """Yield the fires without the due times that are decided."""
+    timing = schedule.timing
+    mine = {due_at for due_at in taken if timing.count(due_at - 1, due_at)}  # its times may have been others then
+    for fire in fires:
+        if fire.count == 1:
+            left = int(fire.due_at not in mine)
+        else:
+            left = fire.count - sum(fire.since <= due_at <= fire.due_at for due_at in mine)
+        if left == fire.count:
+            yield fire
+        elif left:
+            newest = next(at for at in timing.back(fire.since - 1, fire.due_at) if at not in mine)
+            oldest = next(at for at in timing.times(fire.since - 1, fire.due_at) if at not in mine)
+            yield replace(fire, due_at=newest, since=oldest, count=left)
 
 
 def _cut(fires: Sequence[Fire]) -> list[Fire]:

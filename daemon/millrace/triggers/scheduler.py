@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from millrace.clock import MS
 from millrace.errors import MillraceError
 from millrace.events import AttemptEnded, RunEnded, ScheduleFired, ScheduleMissed, SchedulePassedOver, ScheduleProblem
-from millrace.ledger.fire_rows import BACKFILL, HAND, OVER, Turn
+from millrace.ledger.fire_rows import HAND, OVER, Turn
 from millrace.queue.bounds import COMMIT_S
 from millrace.queue.fire import announce, prepared
 from millrace.triggers.deciding import decide
@@ -166,13 +166,13 @@ class Scheduler:
 
         Raises: LedgerError; it is then decided by the next call.
         """
-        turn = self._reads.turn(key) if key in self._waiting or self._looks(key) else _NOTHING
+        turn = self._turn(key) if key in self._waiting or self._looks(key) else _NOTHING
         for _ in range(TRIES):
             held = self._held.get(key)
             if held is None:
                 return
             now = self._clock.now_ms()
-            decision = decide(held.schedule, held.last, now, turn, paused=held.paused, submitter=self._submitter)
+            decision = self._decide(held, now, turn)
             if decision is None:
                 return
             fired = self._moves.fire(decision).wait(COMMIT_S)
@@ -180,9 +180,20 @@ class Scheduler:
                 self._settle(held, decision, fired, now)
             elif fired.verdict == "stale" and not self._refresh(key):
                 return
-            turn = self._reads.turn(key)
+            turn = self._turn(key)
+
+    def _decide(self, held: _Held, now: int, turn: Turn) -> Decision | None:
+        # Read before the transaction, it holds in it: who decides moves `last`, and then nothing is written.
+        schedule, last = held.schedule, held.last
+        taken = self._reads.decided(schedule.key, last, now)
+        return decide(schedule, last, now, turn, paused=held.paused, submitter=self._submitter, taken=taken)
+
+    def _turn(self, key: str) -> Turn:
+        """Return what of a schedule is in the way of what is to run next, and that."""
+        return self._reads.turn(key, beside=not self._looks(key))
 
     def _looks(self, key: str) -> bool:
+        """Return whether what runs of a schedule is in the way of its times."""
         held = self._held.get(key)
         return held is not None and held.schedule.overlap != "allow"
 
@@ -276,29 +287,23 @@ class Scheduler:
     def _go_on(self, key: str) -> None:
         """Submit what waits of a schedule, until something of it runs."""
         for _ in range(TRIES):
-            held, turn = self._held.get(key), self._reads.turn(key)
+            held, turn = self._held.get(key), self._turn(key)
             if held is None or turn.next is None:
                 with self._lock:
                     self._waiting.discard(key)
                 return
-            if held.paused or (self._await(key, held, turn) and self._blocked(held, self._reads.turn(key))):
+            if held.paused or (self._await(key, turn) and self._turn(key).runs):
                 return
             self._submit(key, held, turn.next)
         with self._lock:
             self._ready.add(key)
         self._nudge()
 
-    def _await(self, key: str, held: _Held, turn: Turn) -> bool:
+    def _await(self, key: str, turn: Turn) -> bool:
         """Listen for the end of what is in the way; return whether there is something."""
-        blocking = self._blocked(held, turn)
-        for row in blocking:
+        for row in turn.runs:
             self._awaited[row.job_id or row.run_id or ""] = key
-        return bool(blocking)
-
-    @staticmethod
-    def _blocked(held: _Held, turn: Turn) -> list[FireRow]:
-        beside = held.schedule.overlap == "allow"
-        return [row for row in turn.runs if not beside or row.how == BACKFILL]
+        return bool(turn.runs)
 
     def _submit(self, key: str, held: _Held, row: FireRow) -> None:
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pydantic import ValidationError
 
 from millrace.config.schedules import ScheduleSettings
+from millrace.config.wording import path_words, problem_of
 from millrace.errors import MillraceError, NotFound, did_you_mean
 from millrace.queue.fire import Order
 from millrace.triggers.placeholders import filled
@@ -97,7 +98,7 @@ def _beside(settings: Settings, registry: Registry) -> tuple[dict[str, Schedule]
         try:
             found[name] = _of_task(task, settings)
         except ValueError as error:
-            problems[name] = f"{task.file}:{task.line}: schedule: {_words(error)}"
+            problems[name] = f"{task.file}:{task.line}: schedule: {_words(name, error)}"
     return found, problems
 
 
@@ -107,9 +108,11 @@ def _of_task(task: Task[..., object], settings: Settings) -> Schedule:
     return schedule_of(task.name, wanted, zone=wanted.timezone or settings.site.timezone)
 
 
-def _words(error: ValueError) -> str:
+def _words(name: str, error: ValueError) -> str:
+    """Return what is wrong in the words that config.toml gets."""
     if not isinstance(error, ValidationError):
         return str(error)
-    found = error.errors()[0]
-    where = ".".join(str(part) for part in found["loc"])
-    return f"{where}: {found['msg']}" if where else str(found["msg"])
+    found = error.errors(include_url=False)[0]
+    where = path_words([part for part in found["loc"] if part != "[key]"])
+    problem = problem_of({**found, "loc": ("schedules", name, *found["loc"])})
+    return f"{where}: {problem}" if where else problem

@@ -114,15 +114,15 @@ def today(
     if reads is None:
         return Today(since, now, [], [_line(schedule, Counter(), now) for schedule in _sorted(wanted.values())])
     states = reads.schedules()
-    undecided = [gap for key, one in wanted.items() if (gap := _undecided(one, states.get(key), since, now))]
+    missing = [gap for key, one in wanted.items() if (gap := undecided(one, states.get(key), since, now))]
     counts: dict[str, Counter[str]] = {key: Counter() for key in wanted}
     sums = reads.fire_sums(wanted, since, now, now=now)
     for one in sums:
         counts[one.key][_sort_of(one.outcome, one.status)] += one.number
-    for gap in undecided:
+    for gap in missing:
         counts[gap.schedule]["missed"] += gap.count
     gaps = [_gap(one, kind, reads) for one in sums if (kind := _kind(one))]
-    ordered = sorted([*undecided, *gaps], key=lambda gap: -gap.due_at)
+    ordered = sorted([*missing, *gaps], key=lambda gap: -gap.due_at)
     return Today(since, now, ordered, [_line(one, counts[one.key], now) for one in _sorted(wanted.values())])
 
 
@@ -152,8 +152,8 @@ def _line(schedule: Schedule, counts: Counter[str], now: int) -> Line:
     )
 
 
-def _undecided(schedule: Schedule, state: ScheduleState | None, since: int, now: int) -> Gap | None:
-    """Return the due times that have passed and that no daemon has decided."""
+def undecided(schedule: Schedule, state: ScheduleState | None, since: int, now: int) -> Gap | None:
+    """Return the due times after a moment that have passed and that no daemon has decided, None if there are none."""
     if state is None or state.paused_at is not None or not schedule.enabled:
         return None
     after, until = max(since, state.last), now - schedule.jitter_ms - ON_TIME_MS

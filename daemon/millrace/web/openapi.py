@@ -275,6 +275,7 @@ SCHEMAS: Final[Schema] = {
             "next": _listed({"type": "object", "properties": {"at": _TIME, "local": _TEXT}}),
             "notes": _listed({**_TEXT, "description": "What a clock change does to the next times"}),
             "last_fire": {"type": ["object", "null"]},
+            "undecided": {"type": ["object", "null"]},
             "problem": {**_MAYBE, "description": "Why it cannot run"},
         }
     ),

@@ -40,6 +40,7 @@ class Acts:
     """
 
     def __init__(self, session: Session, move: Move) -> None:
+        session.need_config()
         self.session = session
         self._move = move
         self.moved: list[tuple[str, str]] = []
@@ -140,16 +141,20 @@ def count_dead(reads: Reads, **wanted: str | None) -> int:
 
 def confirm(question: str, *, yes: bool) -> None:
     """
-    Ask before something that touches several jobs.
+    Ask before something that cannot be taken back at one stroke.
 
-    Raises: click.Abort if the answer is no; click.UsageError if there is nobody to ask.
+    Raises: click.Abort if the answer is no, or Ctrl-C; MillraceError if there is nobody to ask.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask here: add --yes", click.get_current_context())
-    if not click.confirm(question, err=True):
-        raise click.Abort
+        raise MillraceError(f"{question} There is nobody to ask here: add --yes")
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as abort:
+        if abort.__context__ is not None:  # Ctrl-C or the end of input, and not an answer: the line is still open
+            click.echo(err=True)
+        raise
 
 
 def jobs_words(count: int) -> str:

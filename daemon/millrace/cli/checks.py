@@ -53,7 +53,7 @@ def check_settings(session: Session) -> Iterator[Check]:
         for line in str(error).splitlines():
             yield Check("settings", "fail", line, "correct it, then: millrace config check")
         return
-    yield Check("settings", "ok", str(site.places.config or "no config.toml: the defaults hold"))
+    yield Check("settings", "ok", str(site.places.config))
 
 
 def check_jobs(session: Session) -> Iterator[Check]:
@@ -61,7 +61,7 @@ def check_jobs(session: Session) -> Iterator[Check]:
     from millrace.define.load import load_jobs
 
     try:
-        site = session.site()
+        site = session.site_or_defaults()
     except MillraceError:
         yield Check("jobs", "warn", "not looked at: the settings are wrong")
         return
@@ -83,7 +83,7 @@ def check_schedules(session: Session) -> Iterator[Check]:
     from millrace.triggers.timetable import timetable
 
     try:
-        site = session.site()
+        site = session.site_or_defaults()
     except MillraceError:
         return  # an earlier check has told
     registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)

@@ -30,6 +30,7 @@ class RunActs:
     """
 
     def __init__(self, session: Session) -> None:
+        session.need_config()
         self.session = session
         self._moved: list[tuple[str, str, int | None]] = []
         self._code = 0

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -140,6 +142,47 @@ def test_one_refusal_does_not_stop_the_others(call: Call, past: Past) -> None:
     assert done.code == 4
     assert done.json == [{"id": first, "status": "queued"}, {"id": third, "status": "queued"}]
     assert len(done.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("jobs list --task gret", 'there is no task "gret". Did you mean "greet"?'),
+        ("jobs list --task parcels.prise", 'there is no task "parcels.prise". Did you mean "parcels.price"?'),
+        ("jobs list --queue nosuch --client acne", 'there is no client "acne". Did you mean "acme"?'),
+        ("jobs list --queue nosuch", 'there is no queue "nosuch". Known: default, io.'),
+        ("dead list --task gret", 'there is no task "gret"'),
+        ("dead retry --all --task gret --yes", 'there is no task "gret"'),
+        ("runs list --pipeline parcel", 'there is no pipeline "parcel". Did you mean "parcels"?'),
+    ],
+)
+def test_a_name_that_nothing_has_is_told(call: Call, parcels: Site, past: Past, words: str, said: str) -> None:
+    """An empty list would be read as an all-clear."""
+    past.job()
+    done = call(*words.split())
+    assert (done.code, done.out) == (0, "")
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "jobs list --task greet",
+        "jobs list --task gone --status dead",
+        "jobs list --task parcels.price",
+        "jobs list --queue old --status dead",
+        "runs list --pipeline bygone --status failed",
+        "runs list --pipeline parcels",
+    ],
+)
+def test_a_name_that_is_known_or_was_once_is_not_told(call: Call, parcels: Site, past: Past, words: str) -> None:
+    """Tasks are renamed; their history keeps its names."""
+    past.job(task="gone", queue="old")
+    past.run(pipeline="bygone")
+    done = call(*words.split())
+    assert done.code == 0
+    assert "there is no" not in done.err
+    assert "like that" in done.err
 
 
 def test_several_at_once_want_a_yes(call: Call, past: Past) -> None:

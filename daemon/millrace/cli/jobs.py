@@ -8,6 +8,7 @@ import click
 
 from millrace.cli.acting import Acts, Retries, confirm, jobs_words, some_ids_argument, yes_option
 from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
+from millrace.cli.names import tell_unknown
 from millrace.cli.output import as_json, echo_json
 from millrace.cli.progress import progress_words
 from millrace.cli.session import Session, pass_session, tell
@@ -40,6 +41,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
         else "No jobs yet. Submit one: millrace submit TASK (millrace tasks list)"
     )
     print_page(page, lambda found: job_table(found, now_ms), nothing, as_json=as_json)
+    if not page.jobs:
+        tell_unknown(session, wanted)
     if not as_json and any(job.status == "running" for job in page.jobs) and not session.served():
         tell("The daemon is not running: what is shown as running was cut off, and its next start takes it back.")
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.acting import confirm, yes_option
+from millrace.cli.names import tell_unknown
 from millrace.cli.output import as_json, echo_json, plural
 from millrace.cli.run_acting import RunActs
 from millrace.cli.session import Session, pass_session, tell
@@ -63,6 +64,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     else:
         nothing = "No runs yet. Start one: millrace run PIPELINE (millrace pipelines list)"
         tell("No runs like that." if picked else nothing)
+    if not page.runs:
+        tell_unknown(session, wanted, of_runs=True)
     if page.next:
         tell(f"There are more: --after {page.next}")
 

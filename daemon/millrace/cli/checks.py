@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from millrace.cli.listening import listening
 from millrace.cli.output import plural
 from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from millrace.cli.listening import Listening
     from millrace.cli.session import Session
     from millrace.config.find import Places
     from millrace.ledger.reads import Reads
@@ -236,19 +238,31 @@ def _token(path: Path, found: os.stat_result) -> Check:
     return Check("token", "ok", f"{path} is for its owner alone")
 
 
-def check_listen(places: Places, *, running: bool) -> Iterator[Check]:
+def check_listen(session: Session, *, pid: int | None) -> Iterator[Check]:
     """Whether the address can be had, and who can reach it."""
-    host, port = places.listen
-    if not is_loopback(host):
+    where = _listening(session, pid)
+    if not is_loopback(where.host):
         repair = "put a proxy with TLS in front of it, or listen on 127.0.0.1"
         yield Check(
-            "listen", "warn", f"{host}:{port} can be reached from other machines, by tokens sent in the clear", repair
+            "listen", "warn", f"{where.text} can be reached from other machines, by tokens sent in the clear", repair
         )
-    error = None if running or port == 0 else _bind_error(host, port)
+    error = None if pid is not None or where.port == 0 else _bind_error(where.host, where.port)
     if error is not None:
-        yield Check("listen", "fail", f"{host}:{port}: {error}", "end what uses it, or change [web] listen")
-    elif is_loopback(host):
-        yield Check("listen", "ok", f"{host}:{port}, for this machine only")
+        yield Check("listen", "fail", f"{where.text}: {error}", "end what uses it, or change [web] listen")
+    elif is_loopback(where.host):
+        yield Check("listen", "ok", f"{where.text}, for this machine only")
+    if where.later is not None:
+        yield Check("listen", "warn", where.later_words, "start the daemon anew, or put the old address back")
+
+
+def _listening(session: Session, pid: int | None) -> Listening:
+    """Where a daemon that runs listens, else where one would."""
+    try:
+        with session.reads() as reads:
+            daemon = reads.daemon()
+            return listening(session.places, reads, daemon if daemon is not None and daemon.pid == pid else None)
+    except MillraceError:  # no ledger yet, or none that can be read, which another check tells
+        return listening(session.places, None, None)
 
 
 def _bind_error(host: str, port: int) -> str | None:

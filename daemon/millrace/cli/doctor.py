@@ -59,7 +59,7 @@ def _examine(session: Session) -> Iterator[Check]:
     yield from checks.check_disk(places)
     yield from checks.check_ledger(session)
     yield from checks.check_token(places)
-    yield from checks.check_listen(places, running=pid is not None)
+    yield from checks.check_listen(session, pid=pid)
     yield from checks.check_daemon(session, pid)
 
 

@@ -54,7 +54,7 @@ def unknown_to_runs(
     return [
         Unknown(kind, name, did_you_mean(name, known[kind]).strip())
         for kind, name in _strange(given, known)
-        if reads is None or not reads.runs(RunFilter(**{kind: name}, limit=1)).runs
+        if reads is None or not reads.runs(_one_of(kind, name)).runs
     ]
 
 
@@ -62,3 +62,7 @@ def _strange(given: Mapping[str, str | None], known: Mapping[str, Collection[str
     return [
         (kind, name) for kind, name in given.items() if name is not None and kind in known and name not in known[kind]
     ]
+
+
+def _one_of(kind: str, name: str) -> RunFilter:
+    return RunFilter(pipeline=name, limit=1) if kind == "pipeline" else RunFilter(client=name, limit=1)

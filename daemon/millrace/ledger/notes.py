@@ -12,6 +12,7 @@ PREFIX: Final = "note."
 BACKUP: Final = "backup"  # the last good backup
 STORAGE: Final = "storage"  # where the room goes, see `process.survey`
 BACKUP_FAILED: Final = "backup_failed"  # the last that failed
+LISTEN: Final = "listen"  # where the daemon can be reached: {"daemon": its id, "host", "port"}
 RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 
 _PUT: Final = """  -- keep the newest note of a name

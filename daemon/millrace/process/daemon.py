@@ -128,6 +128,7 @@ class Daemon:
 
         return Reloader(
             self._site,
+            daemon=engine.daemon,
             apply=apply,
             note=engine.moves.note,
             audit=engine.moves.audit,

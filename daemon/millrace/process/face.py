@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
 from millrace.errors import LedgerError
 from millrace.events import PartRestarted, WebStarted
+from millrace.ledger.notes import LISTEN
 from millrace.observe.conservation import ConservationCheck
 from millrace.observe.facts import Facts
 from millrace.observe.health import Health
@@ -42,6 +44,7 @@ class Face:
         self._bus = bus
         self._end = threading.Event()
         self._accepting = False
+        self._engine = engine
         self._patrol = engine.patrol
         settings = site.settings
         self._conservation = ConservationCheck(
@@ -82,9 +85,11 @@ class Face:
         self._proof = threading.Thread(target=self._prove, name="millrace-proof", daemon=True)
 
     def start(self) -> None:
-        """Listen. Raises SettingsError if the address is taken."""
+        """Listen, and leave word where. Raises SettingsError if the address is taken; LedgerError."""
         self._server.start()
         host, _ = self._site.places.listen
+        note = {"daemon": self._engine.daemon, "host": host, "port": self._server.port}
+        self._engine.moves.note(LISTEN, json.dumps(note)).wait()
         self._bus.emit(WebStarted(host, self._server.port))
         self._proof.start()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from millrace.cli.ids import job_of
 from millrace.cli.output import colored, echo_json, plural
 from millrace.cli.session import tell_error
 from millrace.errors import MillraceError
@@ -72,7 +73,7 @@ class Acts:
 
     def _found(self, reads: Reads, word: str) -> str | None:
         try:
-            return reads.job(word).id
+            return job_of(reads, word).id
         except MillraceError as error:
             self._refused(error)
             return None

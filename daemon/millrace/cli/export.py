@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.filters import status_option, whose
+from millrace.cli.ids import run_of
 from millrace.cli.names import tell_unknown
 from millrace.cli.runs import RUN_STATUSES
 from millrace.cli.session import Session, pass_session
@@ -66,7 +67,7 @@ def jobs(session: Session, /, *, form: str, out: Path | None, **wanted: Any) -> 
     Exit: 0 written; 1 the file cannot be written.
     """
     with session.reads() as reads:
-        run = reads.run(wanted["run"]).id if wanted["run"] else None
+        run = run_of(reads, wanted["run"]).id if wanted["run"] else None
         rows = (row.as_json() for row in _all_jobs(reads, {**wanted, "run": run}))
         written = write(rows, form, out, _blank(JobRow))
     if not written:

@@ -121,6 +121,13 @@ def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: P
         unpack(other, None)
 
 
+def test_what_is_no_archive_is_called_that_in_one_line(spot: Places) -> None:
+    """The list of all that a reader of archives has tried says nothing to a person."""
+    assert spot.config is not None
+    seen = rehearse(spot.config, spot.root, clock=SYSTEM)
+    assert seen.problems == (f"{spot.config}: is no backup of Millrace: it is no compressed tar file",)
+
+
 def test_a_member_that_would_leave_the_folder_is_refused(spot: Places, tmp_path: Path) -> None:
     """An archive from a stranger must not write where it likes."""
     whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file

@@ -30,6 +30,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     r"""
     List jobs, newest first.
 
+    With --json the payload of a stage's job is {}: its arguments are results of other jobs, which `jobs show` gathers.
+
     \b
     Exit: 0 listed, also when there are none; 4 there is no job --after.
     """

@@ -294,3 +294,18 @@ def check_daemon(session: Session, pid: int | None) -> Iterator[Check]:
         yield Check("daemon", "fail", text, f"look at its log; end it with: kill {pid}")
     else:
         yield Check("daemon", "ok", f"running, pid {pid}" if pid else "starting")
+
+
+def check_threads(session: Session) -> Iterator[Check]:
+    """Whether a job in a thread runs beyond its time. Looked at while a daemon runs: it is the one that has threads."""
+    from millrace.observe.stuck import stuck_jobs
+
+    try:
+        with session.reads() as reads:
+            found = list(stuck_jobs(reads))
+    except MillraceError:
+        return  # an earlier check has told
+    for one in found:
+        over = age(max(0, session.clock.now_ms() - one.since) / MS)
+        text = f"job {one.job.id} ({one.job.task}) runs in a thread of {one.job.queue}, {over} beyond its time"
+        yield Check("threads", "warn", text, f"millrace explain {one.job.id}")

@@ -13,6 +13,7 @@ BACKUP: Final = "backup"  # the last good backup
 STORAGE: Final = "storage"  # where the room goes, see `process.survey`
 BACKUP_FAILED: Final = "backup_failed"  # the last that failed
 LISTEN: Final = "listen"  # where the daemon can be reached: {"daemon": its id, "host", "port"}
+STUCK: Final = "stuck"  # jobs in threads beyond their time, see `process.stuck`
 RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 
 _PUT: Final = """  -- keep the newest note of a name

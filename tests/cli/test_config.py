@@ -97,6 +97,14 @@ def test_show_says_where_each_value_comes_from(site: Site) -> None:
     assert document["queues.io.max_workers"] == {"value": 9, "origin": "MILLRACE_QUEUES__IO__MAX_WORKERS"}
 
 
+def test_each_row_of_a_table_has_the_line_of_its_own(site: Site, call: Call) -> None:
+    """All had that of the first."""
+    row = '[[rules.segment]]\nwhen = {{ points = ">={}" }}\nthen = "x"\n'
+    site.config.write_text("".join(row.format(points) for points in (9, 6, 3)))
+    shown = [line for line in call("config", "show", "--origin").out.splitlines() if "[[rules" in line]
+    assert shown == [f"[[rules.segment]]  # {site.config}:{line}" for line in (1, 4, 7)]
+
+
 def test_show_as_json_has_seconds_and_bytes(site: Site, call: Call) -> None:
     """Programs calculate with them."""
     shown = call("config", "show", "--json").json

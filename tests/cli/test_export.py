@@ -45,6 +45,17 @@ def test_json_lines_are_the_jobs_of_the_contract(call: Callable[..., Done], past
     assert set(lines[0]) <= set(shown)
 
 
+def test_a_table_without_rows_has_its_header_and_names_what_is_not_there(call: Callable[..., Done], past: Past) -> None:
+    """A program that reads the file finds its columns, whatever is in it."""
+    past.job()
+    full, empty = call("export", "jobs"), call("export", "jobs", "--task", "nosuch")
+    assert (empty.code, empty.out) == (0, full.out.splitlines(keepends=True)[0])
+    assert 'there is no task "nosuch"' in empty.err
+    runs = call("export", "runs", "--status", "failed")
+    assert runs.out.startswith("id,pipeline,client,status,inputs,counts,")
+    assert call("export", "jobs", "--task", "greet", "--format", "jsonl").out == ""
+
+
 @pytest.mark.parametrize(
     ("value", "cell"),
     [

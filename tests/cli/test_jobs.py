@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import re
+import signal
+import sys
 from typing import TYPE_CHECKING
+
+import pytest
+
+from millrace.ledger.rows import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,11 +149,52 @@ def test_one_refusal_does_not_stop_the_others(call: Call, past: Past) -> None:
     assert len(done.err.splitlines()) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("jobs list --task gret", 'there is no task "gret". Did you mean "greet"?'),
+        ("jobs list --task parcels.prise", 'there is no task "parcels.prise". Did you mean "parcels.price"?'),
+        ("jobs list --queue nosuch --client acne", 'there is no client "acne". Did you mean "acme"?'),
+        ("jobs list --queue nosuch", 'there is no queue "nosuch". Known: default, io.'),
+        ("dead list --task gret", 'there is no task "gret"'),
+        ("dead retry --all --task gret --yes", 'there is no task "gret"'),
+        ("runs list --pipeline parcel", 'there is no pipeline "parcel". Did you mean "parcels"?'),
+    ],
+)
+def test_a_name_that_nothing_has_is_told(call: Call, parcels: Site, past: Past, words: str, said: str) -> None:
+    """An empty list would be read as an all-clear."""
+    past.job()
+    done = call(*words.split())
+    assert (done.code, done.out) == (0, "")
+    assert said in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "jobs list --task greet",
+        "jobs list --task gone --status dead",
+        "jobs list --task parcels.price",
+        "jobs list --queue old --status dead",
+        "runs list --pipeline bygone --status failed",
+        "runs list --pipeline parcels",
+    ],
+)
+def test_a_name_that_is_known_or_was_once_is_not_told(call: Call, parcels: Site, past: Past, words: str) -> None:
+    """Tasks are renamed; their history keeps its names."""
+    past.job(task="gone", queue="old")
+    past.run(pipeline="bygone")
+    done = call(*words.split())
+    assert done.code == 0
+    assert "there is no" not in done.err
+    assert "like that" in done.err
+
+
 def test_several_at_once_want_a_yes(call: Call, past: Past) -> None:
     """Where nobody can be asked, nothing happens."""
     ids = [past.job(), past.job()]
     done = call("jobs", "cancel", *ids)
-    assert done.code == 2
+    assert done.code == 1
     assert "Cancel 2 jobs? There is nobody to ask here: add --yes" in done.err
     assert {past.ledger.reads.job(job_id).status for job_id in ids} == {"queued"}
     assert call("jobs", "cancel", *ids, "--yes").code == 0
@@ -169,6 +217,66 @@ def test_waiting_prints_results_in_the_order_of_the_ids(call: Call, past: Past) 
     assert (done.code, done.out) == (1, "1\n")
     assert f"job {bad} is dead: ValueError: no luck" in done.err
     assert [job["status"] for job in call("jobs", "wait", bad, good, "--json").json] == ["dead", "succeeded"]
+
+
+def test_a_run_is_waited_for_by_its_id(call: Call, past: Past) -> None:
+    """After a Ctrl-C, or a time-out, there was no way to wait for it again."""
+    run_id, job_id = past.run(), past.succeeded("1")
+    still = call("jobs", "wait", run_id, "--timeout", "50ms")
+    assert (still.code, f"the run goes on (millrace jobs wait {run_id})" in still.err) == (75, True)
+    (held,) = past.moves.claim("idle", 1).wait()
+    past.moves.succeed(held, "7", duration_s=0.1).wait()
+    done = call("jobs", "wait", job_id, run_id)
+    assert done.code == 0
+    assert done.out.startswith("1\n")
+    assert "only" in done.out
+    assert [one["id"] for one in call("jobs", "wait", run_id, job_id, "--json").json] == [run_id, job_id]
+    lost = past.run()
+    (held,) = past.moves.claim("idle", 1).wait()
+    past.moves.give_up(held, JobError("OSError", "no luck"), duration_s=0.1, cause="gave up").wait()
+    failed = call("jobs", "wait", job_id, lost)
+    assert (failed.code, f"run {lost} is failed" in failed.err) == (1, True)
+
+
+def test_an_id_of_the_other_kind_is_named_as_that(call: Call, past: Past) -> None:
+    """Both look alike, and the log has both."""
+    job_id, run_id = past.job(), past.run()
+    for words in (("jobs", "show", run_id), ("jobs", "cancel", run_id), ("jobs", "list", "--after", run_id)):
+        done = call(*words)
+        assert done.code == 4, words
+        assert f'no job "{run_id}": this is a run (millrace runs show {run_id})' in done.err
+    for words in (("runs", "show", job_id), ("runs", "cancel", job_id), ("jobs", "list", "--run", job_id)):
+        done = call(*words)
+        assert done.code == 4, words
+        assert f'no run "{job_id}": this is a job (millrace jobs show {job_id})' in done.err
+
+
+def test_a_daemon_that_ends_under_a_wait_is_told_once(site: Site, past: Past) -> None:
+    """The wait would look like one for a slow job."""
+    import subprocess
+
+    job_id = past.job()
+    hold = (
+        "import sys; from pathlib import Path; from millrace.process.lock import take_lock;"
+        "take_lock(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    )
+    daemon = subprocess.Popen(
+        [sys.executable, "-c", hold, str(site.ledger)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert daemon.stdout is not None
+    daemon.stdout.readline()
+    words = site.argv("submit", "add", "left=1", "--wait", "--timeout", "30s")
+    waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline().startswith("Job ")
+    daemon.communicate(timeout=20)
+    assert waiting.stderr.readline().startswith("The daemon is not running")
+    waiting.send_signal(signal.SIGINT)
+    _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 130
+    assert "The daemon" not in err
+    assert job_id not in err
+    assert re.search(r"The job goes on: millrace jobs wait (\S+); to stop it: millrace jobs cancel \1\n", err)
 
 
 def test_a_wait_names_what_only_somebody_can_end(call: Call, past: Past) -> None:

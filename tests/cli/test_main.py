@@ -61,17 +61,53 @@ def test_a_named_config_that_is_missing_is_exit_78(site: Site) -> None:
     assert done.err == "millrace: elsewhere.toml: no such file (named by -c)\n"
 
 
-def test_a_folder_without_a_site_is_named(tmp_path: Path, call: Callable[..., Done], site: Site) -> None:
+def in_folder(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Call the command line in a folder, without a word about the site."""
+    folder.mkdir(exist_ok=True)
+    path = str(Path(__file__).resolve().parents[2] / "daemon")
+    argv = [sys.executable, "-m", "millrace.cli.main", *words]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path}
+    return subprocess.run(argv, cwd=folder, env=environ, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_folder_without_a_site_is_named(tmp_path: Path, call: Callable[..., Done]) -> None:
     """In the wrong folder, "the daemon is not running" would send somebody to start a second one."""
     nowhere = tmp_path / "nowhere"
-    nowhere.mkdir()
-    path = str(Path(__file__).resolve().parents[2] / "daemon")
-    argv = [sys.executable, "-m", "millrace.cli.main", "status"]
-    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": path}
-    done = subprocess.run(argv, cwd=nowhere, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = in_folder(nowhere, "status")
     assert done.returncode == 3
     assert done.stderr.startswith(f"There is no site in {nowhere}, and no /etc/millrace/")
     assert "There is no site" not in call("status").err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "serve",
+        "submit report month=2026-01",
+        "run leads",
+        "jobs retry 01",
+        "runs cancel 01",
+        "dead retry --all --yes",
+        "queues pause default",
+        "schedules pause nightly",
+        "backfill nightly --from 2026-01-01 --to 2026-01-02",
+        "tokens create ann",
+        "effects settle x --done",
+        "backup all.tar.gz",
+        "prune --yes",
+        "reload",
+        "config check",
+    ],
+)
+def test_what_would_write_refuses_where_no_site_is(tmp_path: Path, words: str) -> None:
+    """In the wrong folder it would make a second ledger there, and what was submitted would wait for ever."""
+    nowhere = tmp_path / "nowhere"
+    done = in_folder(nowhere, *words.split())
+    assert done.returncode == 78
+    assert done.stderr.startswith(f"millrace: {nowhere} has no config.toml")
+    assert "millrace init DIR" in done.stderr
+    assert "-c FILE" in done.stderr
+    assert list(nowhere.iterdir()) == []
 
 
 def test_a_ledger_that_is_none_is_exit_78(site: Site, call: Callable[..., Done]) -> None:
@@ -98,6 +134,17 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(site: Site, past: Past)
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize("words", ["--help", "submit --help", "jobs list --limit 5", "export jobs"])
+def test_a_reader_that_is_gone_before_a_short_answer_is_none_either(site: Site, past: Past, words: str) -> None:
+    """What stays in the buffer until the end meets the closed pipe there; `--help | true` never comes to a command."""
+    past.job()
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(site.argv(*words.split()), stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
 def test_an_interrupt_is_exit_130(site: Site, past: Past, until: Until) -> None:
     """Ctrl-C in a wait ends the wait, and shells know it by this code."""
     job_id = past.job()
@@ -110,14 +157,22 @@ def test_an_interrupt_is_exit_130(site: Site, past: Past, until: Until) -> None:
     assert b"Traceback" not in err
 
 
+CTRL_C = b"\x03"
+
+
 def on_a_terminal(site: Site, *words: str, answer: bytes = b"", **environ: str) -> tuple[int, str]:
     """Call the command line on a pseudo-terminal of 80 columns."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "TERM": "xterm", "COLUMNS": "80", **environ}
     process = subprocess.Popen(site.argv(*words), stdin=theirs, stdout=theirs, stderr=theirs, env=env)
     os.close(theirs)
-    os.write(ours, answer)
     seen = b""
+    if answer == CTRL_C:
+        while b"[y/N]" not in seen:
+            seen += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+    else:
+        os.write(ours, answer)
     try:
         while piece := os.read(ours, 4096):
             seen += piece
@@ -158,6 +213,7 @@ def test_a_question_is_asked_and_no_means_no(site: Site, past: Past) -> None:
     assert code == 1
     assert "Discard 2 dead letters?" in seen
     assert "nothing was changed" in seen
+    assert on_a_terminal(site, "dead", "discard", "--all", answer=CTRL_C)[0] == 130
     assert {past.ledger.reads.job(job_id).status for job_id in ids} == {"dead"}
 
     code, seen = on_a_terminal(site, "dead", "discard", "--all", answer=b"y\n")

@@ -57,6 +57,26 @@ def test_in_means_from_now(call: Call) -> None:
     assert before + 300_000 <= parse_time(shown["due_at"]) <= SYSTEM.now_ms() + 300_000
 
 
+def test_a_time_without_an_offset_is_one_of_the_sites_zone(site: Site, call: Call) -> None:
+    """Six o'clock of those who type it; what it was taken for is said."""
+    site.config.write_text(site.config.read_text().replace("[site]", '[site]\ntimezone = "Europe/Vienna"'))
+    due = {}
+    for at in ("2099-12-01 06:00", "2099-12-01T06:00Z", "2099-07-01T06:00"):
+        done = call("submit", "add", "left=1", "--at", at)
+        due[at] = call("jobs", "show", done.out.strip(), "--json").json["due_at"]
+        assert done.err.startswith("due Tue 2099-12-01" if "12-01" in at else "due Wed 2099-07-01 06:00 +02:00 (in ")
+    assert due == {
+        "2099-12-01 06:00": "2099-12-01T05:00:00.000Z",
+        "2099-12-01T06:00Z": "2099-12-01T06:00:00.000Z",
+        "2099-07-01T06:00": "2099-07-01T04:00:00.000Z",
+    }
+    past = call("submit", "add", "left=1", "--at", "2020-12-01T06:00")
+    assert (past.code, "that time has passed: it is due now" in past.err) == (0, True)
+    (site.root / "lines").write_text('{"left":1}\n')
+    assert "(in 4m)" in call("submit", "add", "--lines", str(site.root / "lines"), "--in", "4m30s").err
+    assert "does not exist on 2099-03-29" in call("submit", "add", "left=1", "--at", "2099-03-29T02:30").err
+
+
 @pytest.mark.parametrize("how", ["text", "file", "stdin"])
 def test_a_payload_is_taken_as_json(site: Site, how: str) -> None:
     """Programs have JSON, in a variable, a file or a pipe."""

@@ -98,7 +98,11 @@ def test_the_environment_wins_over_the_file_and_systemd_over_both(config: Callab
         ('[web]\nlisten = "8420"\n', r'config\.toml: web\.listen: "8420" is not an address'),
         ('web = "x"\n', r"config\.toml: web\.listen: must be text in quotes"),
         ("[site]\nstate = ''\n", r"config\.toml: site\.state: must be text in quotes"),
-        ("[web\n", r"config\.toml: is not valid TOML: .*line 1"),
+        ("[web\n", r"config\.toml:1: is not valid TOML: .*table declaration \(column 5\)$"),
+        ("[web]\nlisten = here\n", r"config\.toml:2: is not valid TOML: Invalid value .*Text stands in quotes"),
+        ("[web]\n\nevery = 5m\n", r"config\.toml:3: is not valid TOML: .*Text stands in quotes"),
+        ('[web]\na = 1\na = "b"\n', r"config\.toml:3: is not valid TOML: .*The key stands twice"),
+        ("[web]\na = [1,", r"config\.toml: is not valid TOML: .*at end of document"),
     ],
 )
 def test_a_key_that_is_needed_and_wrong_is_named(config: Callable[[str], Path], text: str, message: str) -> None:

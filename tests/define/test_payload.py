@@ -92,7 +92,7 @@ def test_a_key_that_comes_twice_is_always_seen(pairs: list[tuple[str, str]]) -> 
         (b'{"a": "\xff"}', "payload: is not UTF-8: byte 7 is 0xff (save it as UTF-8)"),
         (b"\xef\xbb\xbf{}", "payload: begins with a byte order mark (save it as UTF-8 without BOM)"),
         ('{"a": 1}'.encode("utf-16"), "payload: is not UTF-8: byte 0 is 0xff"),
-        ('{"a": NaN}', "payload.a: is no finite number (write null, or leave the field out)"),
+        ('{"a": NaN}', "payload.a: is no finite number (write a number that has an end, or leave the field out)"),
         ('{"a": {"b": [0, -Infinity]}}', "payload.a.b[1]: is no finite number"),
         ('{"a": 1e999}', "payload.a: is no finite number"),
         ('{"a": "\\ud83d"}', "payload.a: holds half of a surrogate pair (send the character itself, or both halves)"),

@@ -338,8 +338,10 @@ def test_a_file_that_an_input_names_must_be_there(tmp_path: Path) -> None:
     assert json.loads(leads.check_inputs(words={"path": str(tmp_path / "leads.csv")})) == {
         "path": str(tmp_path / "leads.csv")
     }
-    with pytest.raises(PayloadError, match=r"^inputs\.path: must be an existing file"):
+    with pytest.raises(PayloadError, match=rf"^inputs\.path: there is no file {tmp_path}/none\.csv$"):
         leads.check_inputs(words={"path": str(tmp_path / "none.csv")})
+    with pytest.raises(PayloadError, match=rf"^inputs\.path: {tmp_path} is a folder, and a file is wanted$"):
+        leads.check_inputs(words={"path": str(tmp_path)})
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from millrace.config.settings import Settings
+from millrace.events import ThreadStuck
 from millrace.ledger.effect_rows import EffectEnd, Intent
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow, JobError
 from millrace.observe import explain_look
 from millrace.observe.explain import Around
+from millrace.process.stuck import StuckNotes
 from tests.ledger.rig import LIMIT_S, Book, OwnClock
 from tests.ledger.runs_rig import LINE, Works
 
@@ -225,6 +227,27 @@ def test_a_running_job_says_for_how_long_and_how_far(book: Book) -> None:
     assert explained(book, held.job_id).code == "running.cancelling"
 
 
+def test_a_job_in_a_thread_beyond_its_time_is_told_apart(book: Book) -> None:
+    """Nothing ends a thread but itself; "has run for 10m" would say nothing of it."""
+    held = book.one()
+    book.clock.advance(90)
+    notes = StuckNotes("d1", lambda name, text: book.ledger.moves.note(name, text).wait(LIMIT_S), book.clock)
+    notes(ThreadStuck("q", held.job_id, "add", 30.0))
+    book.clock.advance(30)
+    assert explained(book, held.job_id).code == "running", "no daemon has said so"
+    now = book.clock.ms
+    book.ledger.moves.sign_in(DaemonRow("d1", 1, "host", "9.9", now, now, None)).wait(LIMIT_S)
+
+    found = explained(book, held.job_id)
+
+    assert found.code == "running.stuck"
+    assert "Its time was up 1m ago. It runs in a thread" in texts(found)
+    assert 'kind = "process"' in found.change[1].text
+    book.ledger.moves.release(held, "shutdown", duration_s=0.1).wait(LIMIT_S)
+    (again,) = book.ledger.moves.claim("q", 1).wait(LIMIT_S)
+    assert explained(book, again.job_id).code == "running", "the next attempt is another"
+
+
 def test_an_attempt_taken_back_names_the_daemon_that_died(book: Book) -> None:
     """The first question after a second mail: why did it run twice."""
     row = DaemonRow("d1", 4711, "host", "1", book.clock.ms, book.clock.ms, None)
@@ -406,6 +429,21 @@ def test_a_run_says_what_its_collect_waits_for(book: Book) -> None:
     assert "run.collect_waits" in codes(found)
     assert "Stage points has 2 queued." in texts(found)
     assert f"Job {first.job_id} of stage points, record {first.record} waits before its next attempt" in texts(found)
+
+
+def test_a_run_in_a_paused_queue_names_who_paused_it(book: Book) -> None:
+    """What it waits for is no job of its own."""
+    works = Works(book)
+    run_id = works.start(LINE)
+    queue = works.reads.plan(run_id).stages[0].queue
+    assert "run.queue_paused" not in codes(run_explained(works, run_id))
+    book.ledger.moves.pause(queue, actor="cli:ann").wait(LIMIT_S)
+
+    found = run_explained(works, run_id)
+
+    assert found.code == "run.queue_paused"
+    assert f"Queue {queue} was paused by cli:ann: lead cannot go on." in texts(found)
+    assert commands(found)[0] == f"millrace queues resume {queue}"
 
 
 def test_a_paused_fan_out_says_when_it_goes_on(book: Book) -> None:

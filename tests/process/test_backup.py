@@ -121,6 +121,13 @@ def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: P
         unpack(other, None)
 
 
+def test_what_is_no_archive_is_called_that_in_one_line(spot: Places) -> None:
+    """The list of all that a reader of archives has tried says nothing to a person."""
+    assert spot.config is not None
+    seen = rehearse(spot.config, spot.root, clock=SYSTEM)
+    assert seen.problems == (f"{spot.config}: is no backup of Millrace: it is no compressed tar file",)
+
+
 def test_a_member_that_would_leave_the_folder_is_refused(spot: Places, tmp_path: Path) -> None:
     """An archive from a stranger must not write where it likes."""
     whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
@@ -380,12 +387,21 @@ def test_backup_and_restore_from_the_command_line(make_site: MakeSite) -> None:
     assert json.loads(site.run("restore", str(file), "--check", "--json").stdout)["whole"] is True
     assert not site.ledger.exists()
     site.run("restore", str(file))
-    site.run("restore", str(file), code=1)  # nobody is there to say yes
+    assert "There is nobody to ask here: add --yes" in site.run("restore", str(file), code=1).stderr
     assert json.loads(site.run("jobs", "show", job_id, "--json").stdout)["status"] == "succeeded"
     assert "chain holds" in site.run("audit", "verify").stdout
     file.write_bytes(file.read_bytes()[:-300])
     assert "not whole" in site.run("restore", str(file), "--check", code=1).stdout
     assert site.serve().stop() == 0
+
+
+def test_a_folder_that_is_not_there_is_not_made(make_site: MakeSite, tmp_path: Path) -> None:
+    """A mistyped mount point would put the backup onto the disk that it is to outlive."""
+    site = make_site()
+    site.submit("add", a=1, b=2)
+    said = site.run("backup", str(tmp_path / "nosuch" / "x.tar.gz"), code=1).stderr
+    assert f"there is no folder {tmp_path / 'nosuch'}" in said
+    assert not (tmp_path / "nosuch").exists()
 
 
 def test_a_stopped_copy_is_no_backup(spot: Places, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pty
 import signal
 from typing import TYPE_CHECKING
 
+from millrace.clock import SYSTEM, parse_time
 from tests.process.scratch import until
 from tests.process.test_daemon import Manager, manager
 
@@ -116,7 +117,60 @@ def test_reload_of_a_wrong_file_says_where_and_asks_nobody(make_site: MakeSite) 
     done = site.run("reload", code=None)
     assert done.returncode == 78
     assert "queues.io.workers" in done.stderr
+    assert "the daemon goes on with the old settings" in done.stderr
     assert daemon.alive
+
+
+def test_reload_answers_for_this_moment_and_this_daemon(make_site: MakeSite) -> None:
+    """A job file that was changed just now is named, and code that a restart has read is not called unread."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.serve()
+    rewrite(site, "Hello", "Good morning")
+    awaits(daemon, "settings.reloaded")  # by itself
+    (site.root / "jobs" / "late.py").write_text("")
+    seen = json.loads(site.run("reload", "--json").stdout)
+    assert (seen["applied"], seen["jobs_changed"]) == (["settings.greeting.word"], ["jobs/late.py"])
+    assert parse_time(seen["at"]) <= SYSTEM.now_ms()
+    assert json.loads(site.run("reload", "--json").stdout)["applied"] == [], "it was told"
+
+    daemon.stop()
+    site.serve()
+    done = site.run("reload")
+    assert (done.stdout, done.stderr) == ("", "The settings are as they were.\n")
+
+
+def test_what_a_daemon_applied_before_this_one_is_no_answer(make_site: MakeSite) -> None:
+    """The file is as it was then, and yet it was read at the start."""
+    site = make_site(config=PLACE.format("Hello"))
+    daemon = site.serve()
+    rewrite(site, "Hello", "Good morning")
+    awaits(daemon, "settings.reloaded")
+    daemon.stop()
+    site.serve()
+    assert json.loads(site.run("reload", "--json").stdout)["applied"] == []
+
+
+def test_the_address_is_the_one_that_is_served(site: Scratch) -> None:
+    """Whoever opens the one of config.toml would find nobody there until the next start."""
+    daemon = site.serve()
+    served = f"127.0.0.1:{site.port}"
+    rewrite(site, served, "127.0.0.1:1")
+    assert "web.listen  holds after the next start" in site.run("reload").stdout
+    later = "config.toml says 127.0.0.1:1, from the next start on"
+    shown = site.run("status").stdout
+    assert f"http://{served}\n         {later}\n" in shown
+    facts = json.loads(site.run("status", "--json").stdout)
+    assert (facts["listen"], facts["listen_later"]) == (served, "127.0.0.1:1")
+    checks = [one for one in json.loads(site.run("doctor", "--json").stdout)["checks"] if one["name"] == "listen"]
+    assert [(one["level"], one["text"]) for one in checks] == [
+        ("ok", f"{served}, for this machine only"),
+        ("warn", later),
+    ]
+    rewrite(site, "127.0.0.1:1", served)
+    assert later not in site.run("status").stdout
+    rewrite(site, served, "127.0.0.1:1")
+    daemon.stop()
+    assert json.loads(site.run("status", "--json", code=3).stdout)["listen"] == "127.0.0.1:1"
 
 
 def test_reload_without_a_daemon_says_so(site: Scratch) -> None:

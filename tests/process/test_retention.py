@@ -25,11 +25,11 @@ class Earlier(SystemClock):
         return SYSTEM.now_ms() - 2 * 86_400 * MS
 
 
-def fill(site: Scratch, count: int) -> None:
+def fill(site: Scratch, count: int, payload: str = '{"a":1,"b":2}') -> None:
     """Let jobs have succeeded two days ago."""
     with Ledger(site.ledger, clock=Earlier(), synchronous="normal") as ledger:
         ledger.moves.daemon = "d1"
-        ledger.moves.accept([NewJob("add", "old", '{"a":1,"b":2}') for _ in range(count)]).wait(LIMIT_S)
+        ledger.moves.accept([NewJob("add", "old", payload) for _ in range(count)]).wait(LIMIT_S)
         for held in ledger.moves.claim("old", count).wait(LIMIT_S):
             ledger.moves.succeed(held, "3", duration_s=0.1).wait(LIMIT_S)
 
@@ -41,14 +41,25 @@ def test_the_command_shows_first_and_then_removes(make_site: MakeSite) -> None:
     shown = json.loads(site.run("prune", "--dry-run", "--json").stdout)
     assert shown[0] == {"kind": "succeeded", "kept_s": 86400.0, "number": 30, "jobs": 0}
     assert site.reads.status_counts()["succeeded"] == 30
-    site.run("prune", code=1)  # nobody is there to say yes
+    assert "Remove it? There is nobody to ask here: add --yes" in site.run("prune", code=1).stderr
     assert "succeeded" in site.run("prune", "--dry-run").stdout
     done = json.loads(site.run("prune", "--yes", "--json").stdout)
     assert (done["jobs"], done["runs"], done["early"]) == (30, 0, 0)
     balance = site.reads.balance(count_rows=True)
     assert (balance.difference, balance.pruned) == (0, 30)
-    assert "removed 0 jobs" in site.run("prune", "--yes").stdout
+    assert "removed 0 jobs" in site.run("prune").stdout, "there is nothing to ask about"
     assert json.loads(site.run("doctor", "--json", code=None).stdout)["checks"]
+
+
+def test_what_goes_for_its_size_alone_is_asked_about_too(make_site: MakeSite) -> None:
+    """Nothing in it is old, and yet there is something to lose."""
+    site = make_site('[retention]\nmax_size = "1MB"\n')
+    fill(site, 30, json.dumps({"fill": "x" * 50_000}))
+    refused = site.run("prune", code=1).stderr
+    assert "larger than max_size" in refused
+    assert "add --yes" in refused
+    assert site.reads.status_counts()["succeeded"] == 30
+    assert json.loads(site.run("prune", "--yes", "--json").stdout)["early"] > 0
 
 
 def test_a_daemon_removes_what_is_old_and_works_on(make_site: MakeSite) -> None:

@@ -181,6 +181,8 @@ def test_runs_are_listed_in_pages_and_filtered(make_rig: Callable[..., Any]) -> 
         assert found(client="acme") == [own]
         assert len(found(pipeline="parcels", status="running", since="1h")) == 5
         assert found(status="failed") == found(since="2099-01-01") == []
+        unborn = client.get("/api/v1/jobs", params={"task": "parcels.total"})  # a stage that has had no job yet
+        assert (unborn.status_code, unborn.json()["jobs"]) == (200, [])
 
 
 @pytest.mark.parametrize(

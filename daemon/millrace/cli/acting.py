@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from millrace.cli.ids import job_of
 from millrace.cli.output import colored, echo_json, plural
 from millrace.cli.session import tell_error
 from millrace.errors import MillraceError
@@ -40,6 +41,7 @@ class Acts:
     """
 
     def __init__(self, session: Session, move: Move) -> None:
+        session.need_config()
         self.session = session
         self._move = move
         self.moved: list[tuple[str, str]] = []
@@ -71,7 +73,7 @@ class Acts:
 
     def _found(self, reads: Reads, word: str) -> str | None:
         try:
-            return reads.job(word).id
+            return job_of(reads, word).id
         except MillraceError as error:
             self._refused(error)
             return None
@@ -140,16 +142,20 @@ def count_dead(reads: Reads, **wanted: str | None) -> int:
 
 def confirm(question: str, *, yes: bool) -> None:
     """
-    Ask before something that touches several jobs.
+    Ask before something that cannot be taken back at one stroke.
 
-    Raises: click.Abort if the answer is no; click.UsageError if there is nobody to ask.
+    Raises: click.Abort if the answer is no, or Ctrl-C; MillraceError if there is nobody to ask.
     """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise click.UsageError(f"{question} There is nobody to ask here: add --yes", click.get_current_context())
-    if not click.confirm(question, err=True):
-        raise click.Abort
+        raise MillraceError(f"{question} There is nobody to ask here: add --yes")
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort as abort:
+        if abort.__context__ is not None:  # Ctrl-C or the end of input, and not an answer: the line is still open
+            click.echo(err=True)
+        raise
 
 
 def jobs_words(count: int) -> str:

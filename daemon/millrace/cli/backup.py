@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from millrace.cli.acting import confirm
 from millrace.cli.output import as_json, echo_json, plain, plural
 from millrace.cli.session import Session, pass_session, tell
 from millrace.config.sizes import format_size
+from millrace.errors import BackupBroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,13 +34,16 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
     [backup], under a name with the time.
 
     \b
-    Exit: 0 there is a whole backup; 1 there is none; 4 no ledger yet;
-    75 too little room; 78 bad configuration.
+    Exit: 0 there is a whole backup; 1 there is none, as when its folder is not
+    there; 4 no ledger yet; 75 too little room; 78 bad configuration.
     """
     from millrace.ledger.notes import BACKUP
     from millrace.process.backup.make import make, name_for
     from millrace.process.backup.rota import folder_of, keep_note
 
+    session.need_config()
+    if file is not None and not file.absolute().parent.is_dir():  # the disk that is meant may not be mounted
+        raise BackupBroken(f"there is no folder {file.absolute().parent}: make it, or mount its disk, before")
     at = session.clock.now_ms()
     target = file or name_for(folder_of(session.places, session.site().settings.backup), at)
     done = make(session.places, target.absolute(), clock=session.clock)
@@ -68,17 +73,17 @@ def restore(session: Session, *, file: Path, check: bool, yes: bool, as_json: bo
 
     \b
     Exit: 0 restored, or the rehearsal found nothing wrong; 1 the backup is not
-    whole, or you said no; 75 a daemon runs.
+    whole, or not confirmed; 75 a daemon runs.
     """
     if check:
         return _check(session, file, as_json=as_json)
     from millrace.process.backup.restore import restore as put_back
 
     with _alone(session):
-        if session.places.ledger.exists() and not yes:
-            click.confirm(f"Replace {session.places.ledger}?", abort=True, err=True)
+        if session.places.ledger.exists():
+            confirm(f"Replace {session.places.ledger}?", yes=yes)
         done = put_back(file, session.places, clock=session.clock)
-        with session.ledger() as ledger:
+        with session.ledger(anywhere=True) as ledger:  # a backup may be what makes the site
             ledger.moves.audit(session.actor, "restore", str(file.absolute())).wait()
     if as_json:
         echo_json(_as_json(done))

@@ -6,6 +6,7 @@ import os
 import stat
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
+from millrace.cli.listening import listening
 from millrace.cli.output import plural
 from millrace.cli.session import inside
 from millrace.cli.times import age
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from millrace.cli.listening import Listening
     from millrace.cli.session import Session
     from millrace.config.find import Places
     from millrace.ledger.reads import Reads
@@ -55,7 +57,7 @@ def check_settings(session: Session) -> Iterator[Check]:
         for line in str(error).splitlines():
             yield Check("settings", "fail", line, "correct it, then: millrace config check")
         return
-    yield Check("settings", "ok", str(site.places.config or "no config.toml: the defaults hold"))
+    yield Check("settings", "ok", str(site.places.config))
 
 
 def check_jobs(session: Session) -> Iterator[Check]:
@@ -63,7 +65,7 @@ def check_jobs(session: Session) -> Iterator[Check]:
     from millrace.define.load import load_jobs
 
     try:
-        site = session.site()
+        site = session.site_or_defaults()
     except MillraceError:
         yield Check("jobs", "warn", "not looked at: the settings are wrong")
         return
@@ -243,19 +245,31 @@ def _token(path: Path, found: os.stat_result) -> Check:
     return Check("token", "ok", f"{path} is for its owner alone")
 
 
-def check_listen(places: Places, *, running: bool) -> Iterator[Check]:
+def check_listen(session: Session, *, pid: int | None) -> Iterator[Check]:
     """Whether the address can be had, and who can reach it."""
-    host, port = places.listen
-    if not is_loopback(host):
+    where = _listening(session, pid)
+    if not is_loopback(where.host):
         repair = "put a proxy with TLS in front of it, or listen on 127.0.0.1"
         yield Check(
-            "listen", "warn", f"{host}:{port} can be reached from other machines, by tokens sent in the clear", repair
+            "listen", "warn", f"{where.text} can be reached from other machines, by tokens sent in the clear", repair
         )
-    error = None if running or port == 0 else _bind_error(host, port)
+    error = None if pid is not None or where.port == 0 else _bind_error(where.host, where.port)
     if error is not None:
-        yield Check("listen", "fail", f"{host}:{port}: {error}", "end what uses it, or change [web] listen")
-    elif is_loopback(host):
-        yield Check("listen", "ok", f"{host}:{port}, for this machine only")
+        yield Check("listen", "fail", f"{where.text}: {error}", "end what uses it, or change [web] listen")
+    elif is_loopback(where.host):
+        yield Check("listen", "ok", f"{where.text}, for this machine only")
+    if where.later is not None:
+        yield Check("listen", "warn", where.later_words, "start the daemon anew, or put the old address back")
+
+
+def _listening(session: Session, pid: int | None) -> Listening:
+    """Where a daemon that runs listens, else where one would."""
+    try:
+        with session.reads() as reads:
+            daemon = reads.daemon()
+            return listening(session.places, reads, daemon if daemon is not None and daemon.pid == pid else None)
+    except MillraceError:  # no ledger yet, or none that can be read, which another check tells
+        return listening(session.places, None, None)
 
 
 def _bind_error(host: str, port: int) -> str | None:
@@ -287,3 +301,18 @@ def check_daemon(session: Session, pid: int | None) -> Iterator[Check]:
         yield Check("daemon", "fail", text, f"look at its log; end it with: kill {pid}")
     else:
         yield Check("daemon", "ok", f"running, pid {pid}" if pid else "starting")
+
+
+def check_threads(session: Session) -> Iterator[Check]:
+    """Whether a job in a thread runs beyond its time. Looked at while a daemon runs: it is the one that has threads."""
+    from millrace.observe.stuck import stuck_jobs
+
+    try:
+        with session.reads() as reads:
+            found = list(stuck_jobs(reads))
+    except MillraceError:
+        return  # an earlier check has told
+    for one in found:
+        over = age(max(0, session.clock.now_ms() - one.since) / MS)
+        text = f"job {one.job.id} ({one.job.task}) runs in a thread of {one.job.queue}, {over} beyond its time"
+        yield Check("threads", "warn", text, f"millrace explain {one.job.id}")

@@ -46,7 +46,7 @@ def check(session: Session, *, as_json: bool) -> int:
         for problem in problems:
             tell(f"millrace: {problem}")
     else:
-        click.echo(f"{site.places.config or 'No config.toml, so the defaults hold'}: valid ({_summary(site)})")
+        click.echo(f"{site.places.config}: valid ({_summary(site)})")
     return SettingsError.exit_code if problems else 0
 
 
@@ -77,7 +77,7 @@ def show(session: Session, *, origin: bool, as_json: bool) -> None:
     """
     from millrace.cli.toml import leaves, toml
 
-    site = session.site()
+    site = session.site_or_defaults()
     tree: dict[str, Any] = site.settings.model_dump(mode="json", exclude_none=True)
     if as_json:
         origins = {

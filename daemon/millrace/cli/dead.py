@@ -9,6 +9,7 @@ import click
 from millrace.cli.acting import Acts, Retries, confirm, count_dead, dead_ids, ids_argument, yes_option
 from millrace.cli.filters import dead_table, page_of, paged, print_page, whose
 from millrace.cli.jobs import print_job
+from millrace.cli.names import tell_unknown
 from millrace.cli.output import as_json, plural
 from millrace.cli.session import Session, pass_session, tell
 
@@ -35,6 +36,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     now_ms = session.clock.now_ms()
     picked = any(value is not None for name, value in wanted.items() if name != "limit") or after
     print_page(page, lambda found: dead_table(found, now_ms), _nothing(picked=bool(picked)), as_json=as_json)
+    if not page.jobs:
+        tell_unknown(session, wanted)
 
 
 @dead.command("show")
@@ -128,6 +131,8 @@ def _decide(
         if count:
             confirm(question.format(plural(count, "dead letter")), yes=yes)
             acts.on_ids(dead_ids(reads, **whose))
+    if not count:
+        tell_unknown(acts.session, whose)
     if as_json:
         return acts.print(as_json=True)
     if count:

@@ -59,8 +59,10 @@ def _examine(session: Session) -> Iterator[Check]:
     yield from checks.check_disk(places)
     yield from checks.check_ledger(session)
     yield from checks.check_token(places)
-    yield from checks.check_listen(places, running=pid is not None)
+    yield from checks.check_listen(session, pid=pid)
     yield from checks.check_daemon(session, pid)
+    if pid is not None:
+        yield from checks.check_threads(session)
 
 
 def _worst(found: Sequence[Check]) -> Level:

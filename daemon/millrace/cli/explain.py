@@ -99,7 +99,7 @@ def _around(session: Session) -> Around:
     from millrace.observe.explain import Around
 
     try:
-        queues = session.site().settings.queues
+        queues = session.site_or_defaults().settings.queues
     except MillraceError:  # settings that are wrong explain nothing; the ledger still does
         queues = None
     return Around(session.clock.now_ms(), session.served(), queues)

@@ -6,26 +6,27 @@ import csv
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from millrace.cli.filters import status_option, whose
+from millrace.cli.ids import run_of
+from millrace.cli.names import tell_unknown
 from millrace.cli.runs import RUN_STATUSES
 from millrace.cli.session import Session, pass_session
 from millrace.cli.times import Since
 from millrace.errors import MillraceError
-from millrace.ledger.rows import JobFilter
-from millrace.ledger.run_rows import RunFilter
+from millrace.ledger.rows import JobFilter, JobRow, Source
+from millrace.ledger.run_rows import RunFilter, RunRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import TextIO
 
     from millrace.ledger.reads import Reads
-    from millrace.ledger.rows import JobRow
-    from millrace.ledger.run_rows import RunRow
 
 PAGE: Final = 1000
 # What a spreadsheet takes for a formula when a cell begins with it; the last four are the full-width forms.
@@ -66,8 +67,11 @@ def jobs(session: Session, /, *, form: str, out: Path | None, **wanted: Any) -> 
     Exit: 0 written; 1 the file cannot be written.
     """
     with session.reads() as reads:
-        run = reads.run(wanted["run"]).id if wanted["run"] else None
-        write((row.as_json() for row in _all_jobs(reads, {**wanted, "run": run})), form, out)
+        run = run_of(reads, wanted["run"]).id if wanted["run"] else None
+        rows = (row.as_json() for row in _all_jobs(reads, {**wanted, "run": run}))
+        written = write(rows, form, out, _blank(JobRow))
+    if not written:
+        tell_unknown(session, wanted)
 
 
 @export.command("runs")
@@ -87,7 +91,16 @@ def runs(session: Session, /, *, form: str, out: Path | None, **wanted: Any) -> 
     Exit: 0 written; 1 the file cannot be written.
     """
     with session.reads() as reads:
-        write((row.as_json() for row in _all_runs(reads, wanted)), form, out)
+        written = write((row.as_json() for row in _all_runs(reads, wanted)), form, out, _blank(RunRow))
+    if not written:
+        tell_unknown(session, wanted, of_runs=True)
+
+
+def _blank(row: type[JobRow | RunRow]) -> dict[str, Any]:
+    """Return a row that says nothing, as JSON has it."""
+    nothing: dict[str, Any] = {**dict.fromkeys(field.name for field in fields(row)), "source": Source("cli", "")}
+    nothing |= {name: "null" for name in ("payload", "inputs") if name in nothing}  # JSON text
+    return row(**nothing).as_json()
 
 
 def _all_jobs(reads: Reads, wanted: Mapping[str, Any]) -> Iterator[JobRow]:
@@ -110,15 +123,18 @@ def _all_runs(reads: Reads, wanted: Mapping[str, Any]) -> Iterator[RunRow]:
             return
 
 
-def write(rows: Iterable[dict[str, Any]], form: str, out: Path | None) -> None:
+def write(rows: Iterable[dict[str, Any]], form: str, out: Path | None, blank: Mapping[str, Any]) -> int:
     """
     Write rows one after the other, so that a million of them need no memory.
 
+    Args:
+        blank: What a row looks like, for the header: a table without rows has one too.
+    Returns: How many there were.
     Raises: MillraceError if the file cannot be written.
     """
     try:
         with out.open("x", encoding="utf-8", newline="") if out else nullcontext(sys.stdout) as file:
-            (_csv if form == "csv" else _lines)(rows, file)
+            return _csv(rows, file, blank) if form == "csv" else _lines(rows, file)
     except FileExistsError:
         raise MillraceError(f"{out} is there already: nothing was written. Choose another name") from None
     except BrokenPipeError:
@@ -127,19 +143,22 @@ def write(rows: Iterable[dict[str, Any]], form: str, out: Path | None) -> None:
         raise MillraceError(f"{out or 'stdout'} cannot be written: {error.strerror}") from error
 
 
-def _lines(rows: Iterable[dict[str, Any]], file: TextIO) -> None:
-    file.writelines(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in rows)
+def _lines(rows: Iterable[dict[str, Any]], file: TextIO) -> int:
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - it is what is returned
+        file.write(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n")
+    return count
 
 
-def _csv(rows: Iterable[dict[str, Any]], file: TextIO) -> None:
+def _csv(rows: Iterable[dict[str, Any]], file: TextIO, blank: Mapping[str, Any]) -> int:
     writer = csv.writer(file, lineterminator="\r\n")  # as RFC 4180 has it
-    names: list[str] | None = None
-    for row in rows:
+    names = list(dict(_cells(blank)))
+    writer.writerow(names)
+    count = 0
+    for count, row in enumerate(rows, 1):  # noqa: B007 - it is what is returned
         cells = dict(_cells(row))
-        if names is None:
-            names = list(cells)
-            writer.writerow(names)
         writer.writerow([harmless(cells.get(name)) for name in names])
+    return count
 
 
 def _cells(row: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

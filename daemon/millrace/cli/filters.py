@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from millrace.cli.ids import job_of, run_of
 from millrace.cli.output import as_json, echo_json, one_line
 from millrace.cli.session import tell
 from millrace.cli.table import Column, table, terminal_width
@@ -77,8 +78,8 @@ def page_of(session: Session, after: str | None, **wanted: Any) -> Page:
         return Page([], None)
     with session.reads() as reads:
         if wanted.get("run"):
-            wanted["run"] = reads.run(wanted["run"]).id
-        return reads.jobs(JobFilter(**wanted, after=reads.job(after).id if after else None))
+            wanted["run"] = run_of(reads, wanted["run"]).id
+        return reads.jobs(JobFilter(**wanted, after=job_of(reads, after).id if after else None))
 
 
 def print_page(page: Page, text: Callable[[Sequence[JobRow]], str], nothing: str, *, as_json: bool) -> None:

@@ -44,7 +44,7 @@ _WAITS: Final = {
     "limit": "waits for room",
     "paused": "waits, as its queue is paused",
     "unknown_task": "waits until the daemon knows its task: it reads job files when it starts",
-    "payload": "waits until its task takes its payload again, and the daemon was started anew",
+    "payload": "waits until its task takes its payload again: the daemon reads job files when it starts",
     "answer": "waits for a person's answer",
     "doubt": "waits for a person to say whether its work was done",
 }

@@ -59,8 +59,9 @@ def install(session: Session, *, config: Path, program: Path | None, root: Path,
     there already stays as it is, so that calling it again repairs and upgrades the unit.
 
     \b
-    Exit: 0 done, or planned; 1 a step failed; 77 root is needed;
-    78 the program or the site lies where the service could not read it.
+    Exit: 0 done, or planned; 1 a step failed, or not confirmed;
+    77 root is needed; 78 the program or the site lies where the service could
+    not read it.
     """
     from millrace.process.install.plan import install_plan
     from millrace.process.install.steps import Base
@@ -85,7 +86,8 @@ def uninstall(session: Session, *, config: Path, purge: bool, root: Path, dry_ru
     Take the service away; the site and the ledger stay.
 
     \b
-    Exit: 0 done, or planned; 1 a step failed; 77 root is needed.
+    Exit: 0 done, or planned; 1 a step failed, or not confirmed;
+    77 root is needed.
     """
     from millrace.process.install.plan import uninstall_plan
     from millrace.process.install.steps import Base

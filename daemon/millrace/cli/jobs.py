@@ -8,6 +8,8 @@ import click
 
 from millrace.cli.acting import Acts, Retries, confirm, jobs_words, some_ids_argument, yes_option
 from millrace.cli.filters import job_table, page_of, paged, print_page, status_option, whose
+from millrace.cli.ids import job_of, job_or_run
+from millrace.cli.names import tell_unknown
 from millrace.cli.output import as_json, echo_json
 from millrace.cli.progress import progress_words
 from millrace.cli.session import Session, pass_session, tell
@@ -28,6 +30,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     r"""
     List jobs, newest first.
 
+    With --json the payload of a stage's job is {}: its arguments are results of other jobs, which `jobs show` gathers.
+
     \b
     Exit: 0 listed, also when there are none; 4 there is no job --after.
     """
@@ -40,6 +44,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
         else "No jobs yet. Submit one: millrace submit TASK (millrace tasks list)"
     )
     print_page(page, lambda found: job_table(found, now_ms), nothing, as_json=as_json)
+    if not page.jobs:
+        tell_unknown(session, wanted)
     if not as_json and any(job.status == "running" for job in page.jobs) and not session.served():
         tell("The daemon is not running: what is shown as running was cut off, and its next start takes it back.")
 
@@ -67,7 +73,7 @@ def print_job(session: Session, job_id: str, *, as_json: bool, dead_only: bool =
     from millrace.ledger.run_view import with_arguments
 
     with session.reads() as reads:
-        job = with_arguments(reads, reads.job(job_id))
+        job = with_arguments(reads, job_of(reads, job_id))
         progress = reads.progress(job.id)
         attempts, events = reads.attempts(job.id), reads.events(job.id)
         done = reads.effects_of(job.id)
@@ -136,19 +142,19 @@ def cancel(session: Session, job_ids: tuple[str, ...], *, yes: bool, as_json: bo
 @pass_session
 def wait(session: Session, job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> int:
     r"""
-    Wait until jobs are over, and print their results.
+    Wait until jobs or runs are over, and print what they came to.
 
-    Each result is one line of JSON; those that died or were cancelled are named on stderr.
+    Each result of a job is one line of JSON; those that died or were cancelled are named on stderr. Of a run, which
+    is waited for by its id as well, the counts of its stages and its results are printed.
 
     \b
-    Exit: 0 all succeeded; 1 one died or was cancelled; 4 no such job;
-    75 not over in time.
+    Exit: 0 all succeeded; 1 one died or was cancelled, or a run is partial or
+    failed; 4 no such job or run; 75 not over in time.
     """
-    from millrace.cli.waiting import print_ended, wait_for
+    from millrace.cli.both_waiting import wait_for_both
 
     with session.reads() as reads:
-        ids = [reads.job(job_id).id for job_id in job_ids]
-        ended = wait_for(session, reads, ids, timeout)
+        ended = wait_for_both(session, reads, [job_or_run(reads, word) for word in job_ids], timeout)
     if as_json:
-        echo_json([job.as_json() for job in ended])
-    return print_ended(ended, results=not as_json)
+        echo_json([one.as_json() for one in ended.shown])
+    return ended.print(results=not as_json)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from click.shell_completion import CompletionItem
 
@@ -64,19 +65,36 @@ class LazyGroup(click.Group):
         return found or click.Command.shell_complete(self, ctx, incomplete)
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of the output that has gone, as `head` does, is no error to speak of."""
-        try:
+        """Run the command."""
+        with _reader_may_go():
             return super().invoke(ctx)
-        except BrokenPipeError:
-            for stream in (sys.stdout, sys.stderr):  # the interpreter would try once more at its end, and complain
-                with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
-                    os.dup2(nowhere.fileno(), stream.fileno())
-            raise click.exceptions.Exit(PIPE_CLOSED) from None
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the words before the command, which may be --help."""
+        with _reader_may_go():
+            return super().make_context(*args, **kwargs)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - as above
         """Write the commands into the help, from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self.table.items()])
+
+
+@contextmanager
+def _reader_may_go() -> Iterator[None]:
+    """End with 141 when the reader has gone; click by itself would end the process with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(reader_gone()) from None
+
+
+def reader_gone() -> int:
+    """Write nothing any more, as nobody reads it; return the exit code. A `head` that has enough is no error."""
+    for stream in (sys.stdout, sys.stderr):  # the interpreter would try once more at its end, and complain
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a descriptor is wanted
+            os.dup2(nowhere.fileno(), stream.fileno())
+    return PIPE_CLOSED
 
 
 def _mark_lines(command: click.Command) -> None:

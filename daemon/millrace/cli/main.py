@@ -11,7 +11,7 @@ import click
 
 from millrace import __version__
 from millrace.cli.commands import COMMANDS
-from millrace.cli.lazy import LazyGroup
+from millrace.cli.lazy import LazyGroup, reader_gone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,10 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after the program's name; those of the process when None.
     Returns: The exit code of the contract.
     """
+    try:
+        code = _called(argv)
+        sys.stdout.flush()  # what is left in it must not be first missed when the interpreter ends
+    except BrokenPipeError:
+        return reader_gone()
+    return code
+
+
+def _called(argv: Sequence[str] | None) -> int:
     color = False if os.environ.get("NO_COLOR") else None
     try:
         code = cli.main(args=argv, prog_name="millrace", standalone_mode=False, color=color)
-        sys.stdout.flush()
     except click.Abort as abort:
         return _aborted(abort)
     except click.ClickException as error:
@@ -71,7 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _aborted(abort: click.Abort) -> int:
-    if isinstance(abort.__cause__, KeyboardInterrupt):
+    # click makes one of Ctrl-C, at a prompt without a cause; an answer that is no, and an end of input, are none.
+    if isinstance(abort.__cause__ or abort.__context__, KeyboardInterrupt):
         return INTERRUPTED
     click.echo("millrace: nothing was changed", err=True)
     return FAILED

@@ -65,7 +65,7 @@ def show(session: Session, name: str, *, mermaid: bool, as_json: bool) -> None:
     \b
     Exit: 0 shown; 4 no such pipeline; 78 bad configuration.
     """
-    site = session.site()
+    site = session.site_or_defaults()
     facts = load_registry(session, quiet=True).find_pipeline(name).describe()
     if mermaid and as_json:
         raise click.UsageError("either --mermaid or --json, which has it too", click.get_current_context())

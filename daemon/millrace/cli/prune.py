@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from millrace.cli.acting import confirm, yes_option
 from millrace.cli.output import as_json, echo_json, plural
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
@@ -28,7 +29,7 @@ _COLUMNS: Final = (
 
 @click.command("prune")
 @click.option("--dry-run", is_flag=True, help="Show what would go, and remove nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @as_json
 @pass_session
 def prune(session: Session, *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -39,7 +40,7 @@ def prune(session: Session, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     Keys of what goes are free again. Free space in the file is given back to the disk.
 
     \b
-    Exit: 0 removed, or shown; 1 you said no; 4 no ledger yet;
+    Exit: 0 removed, or shown; 1 not confirmed; 4 no ledger yet;
     78 bad configuration.
     """
     from millrace.events import ignore
@@ -54,8 +55,11 @@ def prune(session: Session, *, dry_run: bool, yes: bool, as_json: bool) -> None:
             return
         if not as_json:
             _show(planned, as_json=False)
-        if not yes:
-            click.confirm("Remove it?", abort=True, err=True)
+        over_size = retention.over_size(settings)
+        if over_size:
+            tell("The ledger is larger than max_size: the oldest that is over, and is not dead, goes too.")
+        if over_size or any(row.number for row in planned):
+            confirm("Remove it?", yes=yes)
         sums = retention.run(settings)
         given = retention.give_back(idle=True) * retention.page_size
         facts = {"jobs": sums.jobs, "runs": sums.runs, "audit_rows": sums.audit_rows}

@@ -61,6 +61,7 @@ def pause(session: Session, queue: str) -> None:
     \b
     Exit: 0 paused; 4 no such queue.
     """
+    session.need_config()
     _check_known(session, queue)
     with session.ledger() as ledger:
         news = ledger.moves.pause(queue, actor=session.actor).wait()
@@ -78,6 +79,7 @@ def resume(session: Session, queue: str) -> None:
     \b
     Exit: 0 it starts jobs; 4 no such queue.
     """
+    session.need_config()
     _check_known(session, queue)
     with session.ledger() as ledger:
         news = ledger.moves.resume(queue, actor=session.actor).wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import threading
@@ -12,7 +13,7 @@ import click
 
 from millrace.cli.output import as_json, echo_json
 from millrace.cli.session import Session, pass_session, tell
-from millrace.clock import MS
+from millrace.clock import MS, rfc3339
 from millrace.errors import LedgerBusy, NotPermitted, NotRunning, SettingsError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def reload(session: Session, *, as_json: bool) -> None:
     """
     from millrace.process.reload import NOTE
 
-    session.site()  # what is wrong is told here, before the daemon is asked
+    _check(session)
     pid = session.daemon_pid()
     if not pid:
         raise NotRunning("the daemon is not running: it reads config.toml when it starts")
@@ -49,14 +50,14 @@ def reload(session: Session, *, as_json: bool) -> None:
         except PermissionError as error:
             raise NotPermitted(f"the daemon is not {session.user}'s: call it as the daemon's user") from error
         answer = _answer(session, reads, before)
-    if answer["ok"] and not _changes(answer) and before is not None:
-        answer = _of_this_file(session, json.loads(before)) or answer
+    if answer["ok"] and not answer["applied"] and before is not None:
+        answer["applied"] = _applied_before(session, json.loads(before), answer)
     if as_json:
-        echo_json(answer)
+        echo_json({**answer, "at": rfc3339(answer["at"])})
     elif answer["ok"]:
         _print(answer)
     if not answer["ok"]:
-        raise SettingsError(f"the daemon refused the new settings, the old ones hold:\n{answer['reason']}")
+        raise SettingsError(f"the daemon refused the new settings, and goes on with the old ones:\n{answer['reason']}")
 
 
 def _answer(session: Session, reads: Reads, before: str | None) -> dict[str, Any]:
@@ -72,14 +73,21 @@ def _answer(session: Session, reads: Reads, before: str | None) -> dict[str, Any
     return answer
 
 
-def _of_this_file(session: Session, earlier: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the earlier answer if it is about the file as it is: the daemon saw it change before it was asked."""
-    written_ms = session.config.stat().st_mtime * MS if session.config is not None else None
-    return earlier if earlier["ok"] and written_ms is not None and earlier["at"] >= written_ms else None
+def _check(session: Session) -> None:
+    """Tell what is wrong here, before the daemon is asked. Raises SettingsError."""
+    try:
+        session.site()
+    except SettingsError as error:
+        if session.config is None or not session.served():
+            raise
+        raise SettingsError(f"{error}\nNothing was changed: the daemon goes on with the old settings.") from error
 
 
-def _changes(answer: dict[str, Any]) -> bool:
-    return bool(answer["applied"] or answer["at_next_start"])
+def _applied_before(session: Session, earlier: dict[str, Any], answer: dict[str, Any]) -> list[str]:
+    """Return what the daemon made of this very file before it was asked: it saw by itself that it had changed."""
+    written_ms = session.config.stat().st_mtime * MS if session.config is not None else math.inf
+    same = earlier["ok"] and earlier.get("daemon") == answer["daemon"] and earlier["at"] >= written_ms
+    return earlier["applied"] if same else []
 
 
 def _print(answer: dict[str, Any]) -> None:
@@ -89,5 +97,5 @@ def _print(answer: dict[str, Any]) -> None:
         click.echo(f"{key}  holds after the next start")
     for name in answer["jobs_changed"]:
         click.echo(f"{name}  was changed; its code is read at the next start")
-    if not (_changes(answer) or answer["jobs_changed"]):
+    if not (answer["applied"] or answer["at_next_start"] or answer["jobs_changed"]):
         tell("The settings are as they were.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from millrace.cli.ids import run_of
 from millrace.cli.output import colored, echo_json, plural
 from millrace.cli.session import tell_error
 from millrace.errors import MillraceError, WrongStatus
@@ -30,6 +31,7 @@ class RunActs:
     """
 
     def __init__(self, session: Session) -> None:
+        session.need_config()
         self.session = session
         self._moved: list[tuple[str, str, int | None]] = []
         self._code = 0
@@ -92,4 +94,4 @@ class RunActs:
 
 
 def _id_of(reads: Reads, word: str) -> str:
-    return reads.run(word).id
+    return run_of(reads, word).id

@@ -14,6 +14,7 @@ from millrace.cli.run_text import result_lines, stage_counts
 from millrace.cli.session import tell
 from millrace.cli.timeline import place_words
 from millrace.cli.waiting import tell_of_pauses
+from millrace.cli.watching import Watch, interruptible
 from millrace.errors import StillOpen
 
 if TYPE_CHECKING:
@@ -39,31 +40,35 @@ def wait_for_run(session: Session, reads: Reads, run_id: str, timeout_s: float |
         timeout_s: Seconds to wait at most, ≥ 0; None waits for as long as it takes.
     Raises: NotFound; StillOpen if the time is up, which leaves the run as it is.
     """
-    clock = session.clock
-    deadline = None if timeout_s is None else clock.monotonic() + timeout_s
+    deadline = None if timeout_s is None else session.clock.monotonic() + timeout_s
     line = _Line(reads.plan(run_id).stages)
+    with interruptible("run", [run_id]):
+        try:
+            _wait(session, reads, run_id, deadline, line)
+        finally:
+            line.clear()
+
+
+def _wait(session: Session, reads: Reads, run_id: str, deadline: float | None, line: _Line) -> None:
+    watch = Watch(session, "run", line.clear)  # or the words would stand behind it
     seen = None
-    told = False
     named: set[str] = set()
-    try:
-        while True:
-            version = reads.data_version()
-            if version != seen:
-                seen = version
-                found = reads.run(run_id)
-                if found.status != "running":
-                    return
-                line.show(found)
-                tell_of_pauses(reads, _queues_of(line.stages, found), named)
-            if not told:
-                told = True
-                _tell_if_nobody_works(session, line)
-            left = _LOOK_EVERY_S if deadline is None else deadline - clock.monotonic()
-            if left <= 0:
-                raise StillOpen(f"run {run_id} is still running: the time to wait is up, the run goes on")
-            clock.wait(threading.Event(), min(left, _LOOK_EVERY_S))
-    finally:
-        line.clear()
+    while True:
+        version = reads.data_version()
+        if version != seen:
+            seen = version
+            found = reads.run(run_id)
+            if found.status != "running":
+                return
+            line.show(found)
+            tell_of_pauses(reads, _queues_of(line.stages, found), named)
+        watch.look()
+        left = _LOOK_EVERY_S if deadline is None else deadline - session.clock.monotonic()
+        if left <= 0:
+            raise StillOpen(
+                f"run {run_id} is still running: the time to wait is up, the run goes on (millrace jobs wait {run_id})"
+            )
+        session.clock.wait(threading.Event(), min(left, _LOOK_EVERY_S))
 
 
 def _queues_of(stages: Sequence[PlanStage], run: RunRow) -> set[str]:
@@ -84,13 +89,6 @@ def print_ended(view: RunView, *, counts: bool) -> int:
         tell(f"millrace: {plain(place_words(job))}: {plain(error_words(job))} (millrace dead show {job.id})")
     tell(f"millrace: run {run.id} is {run.status} (millrace runs show {run.id})")
     return 1
-
-
-def _tell_if_nobody_works(session: Session, line: _Line) -> None:
-    """Say that no daemon runs: the wait would be a long one."""
-    if session.daemon_pid() is None:
-        line.clear()  # or the words would stand behind it
-        tell("The daemon is not running; the run waits until it is (millrace serve).")
 
 
 class _Line:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.acting import confirm, yes_option
+from millrace.cli.ids import run_of
+from millrace.cli.names import tell_unknown
 from millrace.cli.output import as_json, echo_json, plural
 from millrace.cli.run_acting import RunActs
 from millrace.cli.session import Session, pass_session, tell
@@ -63,6 +65,8 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     else:
         nothing = "No runs yet. Start one: millrace run PIPELINE (millrace pipelines list)"
         tell("No runs like that." if picked else nothing)
+    if not page.runs:
+        tell_unknown(session, wanted, of_runs=True)
     if page.next:
         tell(f"There are more: --after {page.next}")
 
@@ -84,7 +88,7 @@ def show(session: Session, run_id: str, *, as_json: bool) -> None:
     from millrace.ledger.run_view import view_run
 
     with session.reads() as reads:
-        view = view_run(reads, run_id)
+        view = view_run(reads, run_of(reads, run_id).id)
     if as_json:
         echo_json(view.as_json())
         return
@@ -143,7 +147,7 @@ def _page_of(session: Session, after: str | None, **wanted: Any) -> RunPage:
     if not session.places.ledger.exists():
         return RunPage([], None)
     with session.reads() as reads:
-        return reads.runs(RunFilter(**wanted, after=reads.run(after).id if after else None))
+        return reads.runs(RunFilter(**wanted, after=run_of(reads, after).id if after else None))
 
 
 def _run_table(found: Sequence[RunRow], now_ms: int) -> str:

@@ -100,8 +100,25 @@ class Session:
         except NotPermitted:
             return True
 
+    def need_config(self) -> None:
+        """Refuse to write where no site is, or a wrong folder would become one. Raises SettingsError."""
+        if self.config is None:
+            from pathlib import Path
+
+            from millrace.errors import SettingsError
+
+            raise SettingsError(
+                f"{Path.cwd()} has no config.toml, so that it is no site's folder: go to that folder, or name its "
+                "file with `millrace -c FILE`, or make a new site with `millrace init DIR`"
+            )
+
     def site(self) -> Site:
-        """Return the validated site. Raises SettingsError."""
+        """Return the validated site. Raises SettingsError, also if there is no config.toml."""
+        self.need_config()
+        return self.site_or_defaults()
+
+    def site_or_defaults(self) -> Site:
+        """Return the validated site, for looks: without config.toml the defaults hold. Raises SettingsError."""
         from millrace.config.load import load_site
 
         return load_site(self.config, os.environ)
@@ -118,10 +135,18 @@ class Session:
             reads.close()
 
     @contextmanager
-    def ledger(self) -> Iterator[Ledger]:
-        """Open the ledger for moves; a daemon that runs hears of them at once."""
+    def ledger(self, *, anywhere: bool = False) -> Iterator[Ledger]:
+        """
+        Open the ledger for moves; a daemon that runs hears of them at once.
+
+        Args:
+            anywhere: Also without config.toml.
+        Raises: SettingsError if there is none.
+        """
         from millrace.ledger.ledger import Ledger
 
+        if not anywhere:
+            self.need_config()
         with Ledger(self.places.ledger, clock=self.clock) as ledger:
             ledger.on_change.append(self._wake)
             yield ledger

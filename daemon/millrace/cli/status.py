@@ -9,16 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from millrace.cli.filters import dead_table
+from millrace.cli.listening import listening
 from millrace.cli.output import as_json, colored, echo_json, plural
 from millrace.cli.queues import all_queues, queue_table
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
+from millrace.config.address import listen_text
 from millrace.errors import NotFound
 from millrace.ledger.notes import PROOF
 from millrace.ledger.rows import Balance, JobFilter
 
 if TYPE_CHECKING:
+    from millrace.cli.listening import Listening
     from millrace.ledger.reads import Reads
     from millrace.ledger.rows import DaemonRow, JobRow
 
@@ -42,17 +45,21 @@ def status(session: Session, *, as_json: bool) -> int:
     balance = Balance(0, {}, 0, 0)
     failures: list[JobRow] = []
     runs = 0
+    where = listening(session.places, None, None)
     try:
         with session.reads() as reads:
             daemon, balance, failures = _looked_up(reads)
             runs = reads.open_runs()
+            daemon = daemon if pid is not None and daemon is not None and daemon.pid == pid else None
+            where = listening(session.places, reads, daemon)
     except NotFound:
         tell(f"No ledger yet at {session.places.ledger}: the first `millrace serve` or `millrace submit` makes it.")
     facts = {**_facts(session, pid, daemon, balance, failures), "open_runs": runs}
+    facts |= {"listen": where.text, "listen_later": listen_text(*where.later) if where.later else None}
     if as_json:
         echo_json(facts)
     else:
-        click.echo(_text(session, facts, balance, failures))
+        click.echo(_text(session, facts, where, balance, failures))
     return NOT_RUNNING if pid is None else 0
 
 
@@ -71,18 +78,15 @@ def _proved(reads: Reads) -> Balance:
 
 
 def _facts(
-    session: Session, pid: int | None, daemon: DaemonRow | None, balance: Balance, failures: list[JobRow]
+    session: Session, pid: int | None, alive: DaemonRow | None, balance: Balance, failures: list[JobRow]
 ) -> dict[str, Any]:
     now_ms = session.clock.now_ms()
-    alive = daemon if pid is not None and daemon is not None and daemon.pid == pid else None
-    host, port = session.places.listen
     return {
         "running": pid is not None,
         "pid": pid or None,
         "version": alive.version if alive else None,
         "started_at": rfc3339(alive.started_at) if alive else None,
         "uptime_s": max(0, now_ms - alive.started_at) / MS if alive else None,
-        "listen": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         "ledger": str(session.places.ledger),
         "queues": [row.as_json(now_ms) for row in all_queues(session)],
         "jobs": balance.by_status,
@@ -103,9 +107,10 @@ def _failure(job: JobRow) -> dict[str, Any]:
     }
 
 
-def _text(session: Session, facts: dict[str, Any], balance: Balance, failures: list[JobRow]) -> str:
+def _text(session: Session, facts: dict[str, Any], where: Listening, balance: Balance, failures: list[JobRow]) -> str:
     parts = [
         _daemon_words(facts),
+        *([f"         {where.later_words}"] if where.later else []),
         f"Ledger   {facts['ledger']}",
         "",
         queue_table(facts["queues"]),

@@ -11,7 +11,7 @@ import click
 
 from millrace.cli.output import as_json, echo_json
 from millrace.cli.session import Session, pass_session, tell
-from millrace.cli.times import Duration, Moment
+from millrace.cli.times import Duration, ago
 from millrace.clock import MS
 from millrace.errors import PayloadError, Problem
 from millrace.ledger.rows import Source
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import IO
 
+    from millrace.config.load import Site
     from millrace.queue.site import OpenSite
     from millrace.queue.submit import Submission
 
@@ -37,7 +38,11 @@ STDIN = "-"
 @click.option("--queue", metavar="NAME", help="Another queue than the task's own.")
 @click.option("--priority", type=int, default=0, metavar="N", help="Higher goes first; 0 is usual.")
 @click.option("--in", "in_s", type=Duration(), metavar="5m", help="Not before so much time has passed.")
-@click.option("--at", "at_ms", type=Moment(), metavar="TIME", help="Not before, such as 2026-12-01T06:00:00Z.")
+@click.option(
+    "--at",
+    metavar="TIME",
+    help="Not before, such as 2026-12-01T06:00, a time of the site's zone; with Z or an offset of that one.",
+)
 @click.option("--key", metavar="TEXT", help="Idempotency key: the same key again is the same job.")
 @click.option("--key-from", metavar="FIELD", help="With --lines: the field of each line that is its key.")
 @click.option("--wait", is_flag=True, help="Wait until it is over, and print its result.")
@@ -67,7 +72,7 @@ def submit(session: Session, /, task: str | None, words: tuple[str, ...], **opti
 
 
 def _check_options(task: str | None, words: tuple[str, ...], options: dict[str, Any]) -> None:
-    if options["in_s"] is not None and options["at_ms"] is not None:
+    if options["in_s"] is not None and options["at"] is not None:
         misused("either --in or --at, not both")
     if options["lines_file"] is not None:
         _check_lines_options(words, options)
@@ -100,10 +105,12 @@ def _submit_one(session: Session, task: str, words: tuple[str, ...], options: di
 
     site = session.site()
     with open_site(site) as opened:
-        wanted = _submission(session, task, words, options, max_body=site.settings.web.max_body)
+        wanted = _submission(session, task, words, options, site)
         accepted = opened.submitter.submit(wanted)
         if accepted.existed:
             tell("The key is known: this is the job that has it; nothing was added.")
+        else:
+            _tell_due(session, wanted.due_at, site)
         if options["wait"]:
             return _wait(session, opened, accepted.id, options)
         if options["as_json"]:
@@ -113,28 +120,52 @@ def _submit_one(session: Session, task: str, words: tuple[str, ...], options: di
     return 0
 
 
-def _submission(
-    session: Session, task: str, words: tuple[str, ...], options: dict[str, Any], *, max_body: int
-) -> Submission:
+def _submission(session: Session, task: str, words: tuple[str, ...], options: dict[str, Any], site: Site) -> Submission:
     from millrace.queue.submit import Submission
 
     payload = options["payload"]
     return Submission(
         task=task,
-        text=read_payload(payload, max_body) if payload is not None else None,
+        text=read_payload(payload, site.settings.web.max_body) if payload is not None else None,
         words=word_map(words) if payload is None else None,
         key=options["key"],
         source=Source("cli", session.user),
-        **common(session, options),
+        **_common(session, options, site),
     )
 
 
-def common(session: Session, options: dict[str, Any]) -> dict[str, Any]:
+def _common(session: Session, options: dict[str, Any], site: Site) -> dict[str, Any]:
     """Return the fields of a submission that one job and many lines have in common."""
-    due_at = options["at_ms"]
-    if options["in_s"] is not None:
-        due_at = session.clock.now_ms() + round(options["in_s"] * MS)
+    due_at = _due_at(session, options, site)
     return {"client": options["client"], "queue": options["queue"], "priority": options["priority"], "due_at": due_at}
+
+
+def _due_at(session: Session, options: dict[str, Any], site: Site) -> int | None:
+    in_s: float | None = options["in_s"]
+    if in_s is not None:
+        return session.clock.now_ms() + round(in_s * MS)
+    if options["at"] is None:
+        return None
+    from millrace.triggers.at import At
+
+    try:
+        wanted = At(options["at"], site.settings.site.timezone)
+    except (ValueError, OverflowError) as error:
+        misused(f"--at: {error}")
+    if wanted.note:
+        tell(f"{wanted.note}.")
+    return wanted.due_at
+
+
+def _tell_due(session: Session, due_at: int | None, site: Site) -> None:
+    """Say when it is due in the site's own time: who meant another zone sees it."""
+    if due_at is None:
+        return
+    from millrace.triggers.words import local_text
+
+    now_ms, local = session.clock.now_ms(), local_text(due_at, site.settings.site.timezone)
+    passed = "; that time has passed: it is due now" if due_at < now_ms else ""
+    tell(f"due {local} ({ago(due_at, now_ms)}){passed}")
 
 
 def word_map(words: tuple[str, ...], what: str = "payload") -> dict[str, str]:
@@ -185,16 +216,19 @@ def _submit_lines(session: Session, task: str | None, options: dict[str, Any]) -
     from millrace.queue.site import open_site
 
     name = options["lines_file"]
-    with open_input(name) as file, open_site(session.site()) as opened:
+    site = session.site()
+    common = _common(session, options, site)
+    with open_input(name) as file, open_site(site) as opened:
         lines = Lines(
             file,
             name="stdin" if name == STDIN else name,
             task=task,
             key_from=options["key_from"],
-            max_body=opened.site.settings.web.max_body,
-            common=common(session, options),
+            max_body=site.settings.web.max_body,
+            common=common,
         )
         counts = submit_lines(opened.submitter, lines, session.clock)
+    _tell_due(session, common["due_at"], site)
     if options["as_json"]:
         echo_json(counts.as_json())
     else:

@@ -57,7 +57,7 @@ def show(session: Session, name: str, *, as_json: bool) -> None:
     \b
     Exit: 0 shown; 4 no such task; 78 bad configuration.
     """
-    site = session.site()
+    site = session.site_or_defaults()
     task = load_registry(session, quiet=True).task(name)
     facts = task.describe()
     if as_json:
@@ -70,7 +70,7 @@ def load_registry(session: Session, *, quiet: bool = False) -> Registry:
     """Import the job files of the site; unless `quiet`, what did not load is named on stderr."""
     from millrace.define.load import load_jobs
 
-    site = session.site()
+    site = session.site_or_defaults()
     with inside(site.places.root):
         registry = load_jobs(site.places.root, site.places.jobs, queues=site.settings.queues)
     for problem in registry.problems if not quiet else ():

@@ -60,21 +60,6 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # older clicks know n
             self.fail(str(error), param, ctx)
 
 
-class Moment(click.ParamType):  # type: ignore[type-arg] # older clicks know no argument here
-    """A moment such as 2026-12-01T06:00:00Z; epoch milliseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """See click."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_time(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
 class Since(click.ParamType):  # type: ignore[type-arg] # older clicks know no argument here
     """A moment, or how long ago it was; epoch milliseconds."""
 

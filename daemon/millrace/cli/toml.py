@@ -56,9 +56,9 @@ def _rows(tables: Mapping[str, Any], origin: Callable[[str], str] | None) -> Ite
     """Yield each row of the decision tables, under a header of its own as people write them."""
     for name, rows in tables.items():
         header = f"[[{_ROWS}.{_key(name)}]]"
-        for row in rows:
+        for number, row in enumerate(rows):
             lines = [f"{key} = {_plain(value)}" for key, value in row.items() if value != {}]
-            yield "\n".join([f"{header}  # {origin(f'{_ROWS}.{name}')}" if origin else header, *lines])
+            yield "\n".join([f"{header}  # {origin(f'{_ROWS}.{name}.{number}')}" if origin else header, *lines])
 
 
 def _tables(tree: Mapping[str, Any], path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:

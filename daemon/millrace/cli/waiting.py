@@ -11,6 +11,7 @@ from millrace.cli.filters import error_words, status_words
 from millrace.cli.history import waits
 from millrace.cli.output import plain
 from millrace.cli.session import tell
+from millrace.cli.watching import Watch, interruptible
 from millrace.errors import StillOpen
 from millrace.ledger.states import FINAL, Status
 
@@ -36,9 +37,14 @@ def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: floa
     Raises: NotFound; StillOpen if the time is up, which leaves the jobs as they are.
     """
     deadline = None if timeout_s is None else session.clock.monotonic() + timeout_s
+    watch = Watch(session, "job")
+    with interruptible("job", ids):
+        return _wait(session, reads, ids, deadline, watch)
+
+
+def _wait(session: Session, reads: Reads, ids: Sequence[str], deadline: float | None, watch: Watch) -> list[JobRow]:
     ended: dict[str, JobRow] = {}
     seen = None
-    told = False
     named: set[str] = set()
     while True:
         version = reads.data_version()
@@ -51,7 +57,7 @@ def wait_for(session: Session, reads: Reads, ids: Sequence[str], timeout_s: floa
         open_ids = [job_id for job_id in ids if job_id not in ended]
         if not open_ids:
             return [ended[job_id] for job_id in ids]
-        told = told or _tell_if_nobody_works(session)
+        watch.look()
         _nap(session, reads, open_ids, deadline)
 
 
@@ -75,15 +81,11 @@ def _nap(session: Session, reads: Reads, open_ids: Sequence[str], deadline: floa
     if left <= 0:
         job = reads.job(open_ids[0])
         more = f", and {len(open_ids) - 1} more" if len(open_ids) > 1 else ""
-        raise StillOpen(f"job {job.id} is still {status_words(job)}{more}: the time to wait is up, the job goes on")
+        raise StillOpen(
+            f"job {job.id} is still {status_words(job)}{more}: the time to wait is up, the job goes on "
+            f"(millrace jobs wait {job.id})"
+        )
     session.clock.wait(threading.Event(), min(left, _LOOK_EVERY_S))
-
-
-def _tell_if_nobody_works(session: Session) -> bool:
-    """Say once that no daemon runs: the wait would be a long one."""
-    if session.daemon_pid() is None:
-        tell("The daemon is not running; the job waits until it is (millrace serve).")
-    return True
 
 
 def print_ended(jobs: Sequence[JobRow], *, results: bool) -> int:

@@ -23,6 +23,11 @@ def parse_listen(text: str) -> tuple[str, int]:
     return match["six"] or match["host"], int(match["port"])
 
 
+def listen_text(host: str, port: int) -> str:
+    """Return host and port as `parse_listen` reads them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Return whether only this machine can reach the host; an unknown name is taken as reachable from elsewhere."""
     from ipaddress import ip_address  # reading commands parse addresses and never ask this

@@ -6,6 +6,7 @@ ledger without paying for the whole settings model; `load` validates everything.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,14 @@ DEFAULT_URL: Final = "sqlite:///millrace.db"
 
 _SQLITE: Final = "sqlite:///"
 _T = TypeVar("_T")
+_TOML_FLAW: Final = re.compile(r"(?P<reason>.*) \(at line (?P<line>\d+), column (?P<column>\d+)\)", re.DOTALL)
+_QUOTES: Final = '. Text stands in quotes: key = "5m"'
+_TOML_HINTS: Final = {
+    "Invalid value": _QUOTES,
+    "Expected newline or end of document": _QUOTES,
+    "Cannot overwrite": ". The key stands twice: keep one of them",
+    "Illegal character": ". A text ends on its own line, with the quotation mark that it began with",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +94,16 @@ def read_document(config: Path | None) -> tuple[dict[str, Any], str]:
     except UnicodeDecodeError as error:
         raise SettingsError(f"{config}: is not UTF-8 text (byte {error.start})") from error
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{config}: is not valid TOML: {error}") from error
+        raise SettingsError(f"{config}{_flaw(error)}") from error
+
+
+def _flaw(error: tomllib.TOMLDecodeError) -> str:
+    """Return line and reason of a file that is no TOML, as other problems of it are told: ":37: is not valid …"."""
+    found = _TOML_FLAW.fullmatch(str(error))
+    if found is None:
+        return f": is not valid TOML: {error}"
+    hint = next((hint for start, hint in _TOML_HINTS.items() if found["reason"].startswith(start)), "")
+    return f":{found['line']}: is not valid TOML: {found['reason']} (column {found['column']}){hint}"
 
 
 def places(config: Path | None, environ: Mapping[str, str] = os.environ) -> Places:

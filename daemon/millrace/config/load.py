@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A valid site: where it is and what it says. `origins` tells where each key that was set comes from."""
+    """A valid site: where it is and what it says. `origins` tells where each key, and row, that was set comes from."""
 
     places: Places
     settings: Settings
@@ -115,5 +115,8 @@ def _variable(path: Sequence[object]) -> str:
 def _leaves(tree: Mapping[str, Any], path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found = []
     for key, value in tree.items():
-        found += _leaves(value, (*path, key)) if isinstance(value, dict) and value else [(*path, key)]
+        here = (*path, key)
+        found += _leaves(value, here) if isinstance(value, dict) and value else [here]
+        if isinstance(value, list):  # [[rows]] have lines of their own
+            found += [(*here, str(number)) for number, row in enumerate(value) if isinstance(row, dict)]
     return found

@@ -25,7 +25,7 @@ MAX_DEPTH: Final = 32
 _BOM: Final = "\ufeff"
 _BYTES_A_CHARACTER: Final = 4
 _SHOWN: Final = 60
-_INSTEAD_OF_NAN: Final = "write null, or leave the field out"
+_INSTEAD_OF_NAN: Final = "write a number that has an end, or leave the field out"
 # The quantifiers are possessive, or a long run of escaped quotes would be tried from each of them anew.
 _TOKENS: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _WRITER: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))

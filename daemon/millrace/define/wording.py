@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from millrace.define.payload import place, shown
@@ -25,6 +26,8 @@ _TYPE: Final = (
     *("time_type", "time_parsing", "time_delta"),
 )
 _DECIMAL: Final = ("decimal_type", "decimal_parsing")
+# What a path must name, and what it names instead.
+_PATHS: Final = {"path_not_file": ("file", "folder"), "path_not_directory": ("folder", "file")}
 _SHOULD: Final = re.compile(r"^.*?\bshould\b")
 
 
@@ -65,6 +68,8 @@ def _problem(detail: ErrorDetails, spot: _Spot, root: Schema, owner: str) -> Pro
         return Problem(spot.path, f"is no field of {holder}", hint or None)
     if detail["type"] in _MISSING:
         return Problem(spot.path, "is missing", _wanted(spot.wanted, root))
+    if detail["type"] in _PATHS and isinstance(detail["input"], str | PurePath):
+        return Problem(spot.path, _path_reason(detail["type"], Path(detail["input"])))
     reason = f"{_reason(detail, spot.wanted, root)}, got {shown(detail['input'])}"
     return Problem(spot.path, reason, _hint(detail, spot.wanted, root))
 
@@ -76,6 +81,14 @@ def _reason(detail: ErrorDetails, node: Schema, root: Schema) -> str:
     if detail["type"] in _DECIMAL:
         return "must be a number such as 12.50"
     return plain_reason(detail["msg"])
+
+
+def _path_reason(code: str, path: Path) -> str:
+    """Say where was looked: who reads it may stand in another folder than who looked."""
+    what, other = _PATHS[code]
+    if not path.exists():
+        return f"there is no {what} {path.absolute()}"
+    return f"{path.absolute()} is a {other}, and a {what} is wanted"
 
 
 def plain_reason(message: str) -> str:

@@ -12,6 +12,8 @@ PREFIX: Final = "note."
 BACKUP: Final = "backup"  # the last good backup
 STORAGE: Final = "storage"  # where the room goes, see `process.survey`
 BACKUP_FAILED: Final = "backup_failed"  # the last that failed
+LISTEN: Final = "listen"  # where the daemon can be reached: {"daemon": its id, "host", "port"}
+STUCK: Final = "stuck"  # jobs in threads beyond their time, see `process.stuck`
 PROOF: Final = "proof"  # what the last count of all rows found that the counters do not tell
 RESTORE_TEST: Final = "restore_test"  # the last rehearsal
 

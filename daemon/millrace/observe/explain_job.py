@@ -26,6 +26,7 @@ class JobFacts(NamedTuple):
 
     Args:
         line, place: Its queue, and where it stands in it, while it is queued.
+        stuck: Since when its time is up (UTC epoch ms), if it runs on in a thread all the same.
         doubts: The keys of its effects that are in doubt, when it is dead or waits for a person.
         pause: Why it pauses, if it is a fan-out that does.
     """
@@ -38,6 +39,7 @@ class JobFacts(NamedTuple):
     pause: Pause | None = None
     progress: ProgressRow | None = None
     doubts: Sequence[str] = ()
+    stuck: int | None = None
 
 
 def explain_job(known: JobFacts, around: Around) -> Explanation:
@@ -100,10 +102,30 @@ def _running(known: JobFacts, around: Around) -> Told:
     cancel = Change("If it should not go on:", f"millrace jobs cancel {job.id}")
     since = around.now_ms - (job.started_at or around.now_ms)
     text = f"Attempt {job.attempt} has run for {lasted(since)}{_far(known.progress)}."
+    if known.stuck is not None:
+        return _stuck(job, text, known.stuck, around)
     if job.cancel_requested:
         told = Because(job.started_at, "running.cancelling", f"{text} Its end was asked for: it stops soon.")
         return Told("running.cancelling", [told], [])
     return Told("running", [Because(job.started_at, "running", text)], [cancel])
+
+
+def _stuck(job: JobRow, text: str, since: int, around: Around) -> Told:
+    over = lasted(max(0, around.now_ms - since))
+    why = (
+        f"Its time was up {over} ago. It runs in a thread, which can be asked to end and not be made to: another "
+        "worker took its place, and the job stays running until its thread ends."
+    )
+    told = [Because(job.started_at, "running", text), Because(since, "running.stuck", why)]
+    return Told(
+        "running.stuck",
+        told,
+        [
+            Change("Start the daemon anew: what its threads hold is taken back, and queued again."),
+            Change(f'So that it can be ended next time: [queues.{job.queue}] kind = "process" in config.toml.'),
+            Change("Or give what it waits for a time-out of its own, as `service` has it."),
+        ],
+    )
 
 
 def _far(progress: ProgressRow | None) -> str:

@@ -13,10 +13,12 @@ from millrace.observe.explain_job import JobFacts, explain_job
 from millrace.observe.explain_queue import QueueFacts, explain_queue
 from millrace.observe.explain_run import RunFacts, explain_run, pause_of
 from millrace.observe.explain_schedule import ScheduleFacts, explain_schedule
+from millrace.observe.stuck import stuck_jobs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from millrace.ledger.place import Standing
     from millrace.ledger.reads import Reads
     from millrace.ledger.rows import JobRow
     from millrace.ledger.run_rows import RunRow
@@ -42,8 +44,15 @@ def job(reads: Reads, found: JobRow, around: Around) -> Explanation:
         _pause(reads, found),
         reads.progress(found.id) if found.status == Status.RUNNING else None,
         _doubts(reads, found),
+        _stuck_since(reads, found),
     )
     return explain_job(known, around)
+
+
+def _stuck_since(reads: Reads, found: JobRow) -> int | None:
+    if found.status != Status.RUNNING:
+        return None
+    return next((one.since for one in stuck_jobs(reads) if one.job.id == found.id), None)
 
 
 def _doubts(reads: Reads, found: JobRow) -> list[str]:
@@ -66,8 +75,16 @@ def run(reads: Reads, found: RunRow, around: Around) -> Explanation:
         return reads.jobs(JobFilter(run=found.id, status=status, limit=_FEW)).jobs if has(found, status) else []
 
     net = Net(reads.plan(found.id))
-    known = RunFacts(found, net, some("dead"), some("waiting"), some("running"), run_ender(reads, found.id))
+    paused = _paused(reads, found, net)
+    known = RunFacts(found, net, some("dead"), some("waiting"), some("running"), run_ender(reads, found.id), paused)
     return explain_run(known, around)
+
+
+def _paused(reads: Reads, found: RunRow, net: Net) -> list[Standing]:
+    """Return the queues that are paused and that stages of a run stand in."""
+    stood = [name for name, counts in found.counts.items() if counts.get("queued") or counts.get("waiting")]
+    queues = dict.fromkeys(net.nodes[name].stage.queue for name in stood if name in net.nodes)
+    return [line for queue in queues if (line := standing(reads, queue)).paused_at is not None]
 
 
 def queue(reads: Reads, name: str, around: Around) -> Explanation:

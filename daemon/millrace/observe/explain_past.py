@@ -23,7 +23,7 @@ WAITS: Final = {
     "limit": "for room",
     "paused": "as its queue is paused",
     "unknown_task": "for its task, which the daemon does not know",
-    "payload": "for a task that takes its payload, which no longer fits",
+    "payload": "for a task that takes its payload, which no longer fits the code that the daemon has read",
     "answer": "for a person's answer",
     "doubt": "for a person to say whether its work was done",
 }

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from millrace.ledger.net import Net
+    from millrace.ledger.place import Standing
     from millrace.ledger.rows import JobRow
     from millrace.ledger.run_rows import RunRow
 
@@ -27,6 +28,7 @@ class RunFacts(NamedTuple):
         net: The graph that it follows.
         dead, waiting, running: The newest few of its jobs in these statuses.
         ender: Who asked for its end.
+        paused: The queues that are paused and that stages of it stand in.
     """
 
     run: RunRow
@@ -35,6 +37,7 @@ class RunFacts(NamedTuple):
     waiting: Sequence[JobRow]
     running: Sequence[JobRow]
     ender: str | None = None
+    paused: Sequence[Standing] = ()
 
 
 def explain_run(known: RunFacts, around: Around) -> Explanation:
@@ -64,8 +67,10 @@ def explain_run(known: RunFacts, around: Around) -> Explanation:
 
 def _running(known: RunFacts, around: Around) -> Told:
     run = known.run
-    because = [*_works(known), *_waits(known), *_not_begun(known), *_lost(known)]
-    change: list[Change] = []
+    because = [*_paused(known), *_works(known), *_waits(known), *_not_begun(known), *_lost(known)]
+    change = [
+        Change("Let the queue give out work again:", f"millrace queues resume {one.queue}") for one in known.paused
+    ]
     if known.ender is not None:
         because.insert(0, Because(None, "run.cancelling", f"{known.ender} asked for its end: its open jobs are ended."))
     if not around.served:
@@ -83,6 +88,16 @@ def _running(known: RunFacts, around: Around) -> Told:
 
 def _open(run: RunRow, name: str) -> int:
     return sum(run.counts.get(name, {}).get(status, 0) for status in _OPEN)
+
+
+def _paused(known: RunFacts) -> Iterator[Because]:
+    """Tell which queues give out nothing, and whose jobs stand in them."""
+    for line in known.paused:
+        stages = [
+            name for name, node in known.net.nodes.items() if node.stage.queue == line.queue and _open(known.run, name)
+        ]
+        text = f"Queue {line.queue} was paused by {line.paused_by}: {', '.join(stages)} cannot go on."
+        yield Because(line.paused_at, "run.queue_paused", text)
 
 
 def _works(known: RunFacts) -> Iterator[Because]:

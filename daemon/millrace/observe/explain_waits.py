@@ -85,7 +85,8 @@ def _cures(job: JobRow, kind: str) -> list[Change]:
             ]
         case "payload":
             return [
-                Change(f"Let {job.task} take the payload again, and start the daemon anew.", None),
+                Change(f"If {job.task} takes it by now, start the daemon anew: it reads job files when it starts."),
+                Change(f"If it does not, let {job.task} take it again before."),
                 Change("Or cancel it, and submit one that fits:", cancel),
             ]
         case "paused":

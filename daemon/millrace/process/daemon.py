@@ -19,6 +19,7 @@ from millrace.process.lock import take_lock
 from millrace.process.notify import Supervisor
 from millrace.process.reload import VERSION, Reloader
 from millrace.process.signals import Signals
+from millrace.process.stuck import StuckNotes
 
 if TYPE_CHECKING:
     from millrace.clock import Clock
@@ -60,6 +61,7 @@ class Daemon:
         check_ground(self._site.places.ledger)
         take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
+        self._bus.add(StuckNotes(engine.daemon, engine.moves.note, self._clock))
         face = Face(self._site, engine, clock=self._clock, bus=self._bus, connections=connections)
         care = Care(self._site, engine, clock=self._clock, emit=self._bus.emit)
         try:
@@ -128,6 +130,7 @@ class Daemon:
 
         return Reloader(
             self._site,
+            daemon=engine.daemon,
             apply=apply,
             note=engine.moves.note,
             audit=engine.moves.audit,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from millrace import __version__
 from millrace.errors import LedgerError
 from millrace.events import PartRestarted, WebStarted
-from millrace.ledger.notes import PROOF
+from millrace.ledger.notes import LISTEN, PROOF
 from millrace.observe.conservation import ConservationCheck
 from millrace.observe.facts import Facts
 from millrace.observe.health import Health
@@ -46,8 +46,8 @@ class Face:
         self._bus = bus
         self._end = threading.Event()
         self._accepting = False
+        self._engine = engine
         self._patrol = engine.patrol
-        self._moves, self._reads = engine.moves, engine.ledger.reads
         settings = site.settings
         self._conservation = ConservationCheck(
             engine.ledger.reads, clock=clock, emit=bus.emit, orphans=engine.patrol.figures
@@ -87,9 +87,11 @@ class Face:
         self._proof = threading.Thread(target=self._prove, name="millrace-proof", daemon=True)
 
     def start(self) -> None:
-        """Listen. Raises SettingsError if the address is taken."""
+        """Listen, and leave word where. Raises SettingsError if the address is taken; LedgerError."""
         self._server.start()
         host, _ = self._site.places.listen
+        note = {"daemon": self._engine.daemon, "host": host, "port": self._server.port}
+        self._engine.moves.note(LISTEN, json.dumps(note)).wait()
         self._bus.emit(WebStarted(host, self._server.port))
         self._proof.start()
 
@@ -127,7 +129,7 @@ class Face:
 
     def _leave(self, found: Balance) -> None:
         """Leave word of a difference for `millrace status`, which cannot count a million rows, and of its end."""
-        known = self._reads.note(PROOF)
+        known = self._engine.ledger.reads.note(PROOF)
         said = json.dumps({"difference": found.difference, "details": found.details[:FEW]})
         if known != said and (known or found.difference):
-            self._moves.note(PROOF, said).wait()
+            self._engine.moves.note(PROOF, said).wait()

@@ -35,6 +35,7 @@ class Reloader:
 
     Args:
         site: What the daemon was started with.
+        daemon: Its id.
         apply: Lets new settings hold in all rooms; they are valid.
         note: Keeps the outcome where commands can read it.
         audit: Writes who did what: actor, action, subject, facts.
@@ -45,6 +46,7 @@ class Reloader:
         self,
         site: Site,
         *,
+        daemon: str,
         apply: Callable[[Settings], None],
         note: Callable[[str, str], object],
         audit: Callable[[str, str, str, dict[str, Any]], object],
@@ -55,6 +57,7 @@ class Reloader:
         self._config = site.places.config
         self._jobs = site.places.root / site.places.jobs
         self._settings = site.settings
+        self._daemon = daemon
         self._apply = apply
         self._note = note
         self._audit = audit
@@ -102,7 +105,7 @@ class Reloader:
         self._keep(ok=True, why=why, applied=found.applied, at_next_start=found.at_next_start, jobs_changed=jobs)
 
     def _keep(self, **facts: object) -> None:
-        self._note(NOTE, json.dumps({"at": self._clock.now_ms(), **facts}))
+        self._note(NOTE, json.dumps({"at": self._clock.now_ms(), "daemon": self._daemon, **facts}))
 
     def _changed_jobs(self) -> list[str]:
         """Return the job files that differ from those that run: code is read at the start alone."""

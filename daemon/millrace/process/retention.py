@@ -88,6 +88,10 @@ class Retention:
         yield Planned("runs", settings.runs, runs, jobs)
         yield Planned("audit", settings.audit, self._look.count_audit(self._before(settings.audit)), 0)
 
+    def over_size(self, settings: RetentionSettings) -> bool:
+        """Return whether more goes than is planned, as the ledger is larger than `max_size`."""
+        return settings.max_size is not None and self._used_bytes() > settings.max_size
+
     def run(self, settings: RetentionSettings) -> Sums:
         """Remove what is old, then what is too much; return what was removed, and tell."""
         began = self.clock.monotonic()

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
 from millrace.clock import MS, parse_duration, parse_time
-from millrace.errors import NotFound, PayloadError, Problem, did_you_mean
+from millrace.errors import NotFound, PayloadError, Problem
+from millrace.ledger.names import unknown_to_jobs
 from millrace.ledger.rows import JobFilter
 from millrace.ledger.run_view import with_arguments
 from millrace.ledger.states import Status
@@ -21,9 +22,10 @@ from millrace.web.query import JobQuery, ReasonQuery  # noqa: TC001 - FastAPI re
 from millrace.web.submission import Envelope, read_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from millrace.ledger.accept import Accepted
+    from millrace.ledger.names import Unknown
     from millrace.ledger.rows import JobRow, Page
     from millrace.ledger.ticket import Ticket
     from millrace.web.house import House
@@ -215,20 +217,15 @@ def since(text: str | None, now_ms: int) -> int | None:
 
 def _check_names(house: House, query: JobQuery) -> None:
     """Refuse names that neither the site nor any old job has: a typing error must not look like an empty list."""
-    known: dict[str, set[str]] = {
-        "task": set(house.registry.tasks),
+    known = {
+        "task": {task.name for task in house.registry.runnable()},
         "queue": set(house.settings.queues),
         "client": set(house.settings.client_names()),
     }
-    given = {name: getattr(query, name) for name in known}
-    wrong = {name: value for name, value in given.items() if value is not None and value not in known[name]}
-    if not wrong:
-        return
-    old = {name: {getattr(tally, name) for tally in house.reads.tallies()} for name in wrong}
-    bad = [
-        Problem(name, f'there is no {name} "{value}"', did_you_mean(value, known[name]).strip() or None)
-        for name, value in wrong.items()
-        if value not in old[name]
-    ]
-    if bad:
-        raise PayloadError(bad)
+    refuse_unknown(unknown_to_jobs(house.reads, {kind: getattr(query, kind) for kind in known}, known))
+
+
+def refuse_unknown(names: Sequence[Unknown]) -> None:
+    """Raise PayloadError if there are any."""
+    if names:
+        raise PayloadError([Problem(one.kind, str(one._replace(close="")), one.close or None) for one in names])

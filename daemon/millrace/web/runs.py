@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
-from millrace.errors import NotFound, PayloadError, Problem, WrongStatus, did_you_mean
+from millrace.errors import NotFound, WrongStatus
+from millrace.ledger.names import unknown_to_runs
 from millrace.ledger.run_rows import RunFilter
 from millrace.ledger.run_view import view_run
 from millrace.web.answers import json_answer
-from millrace.web.api import SMALL, envelope, since
+from millrace.web.api import SMALL, envelope, refuse_unknown, since
 from millrace.web.auth import OPERATOR, VIEWER, Caller
 from millrace.web.body import read_body
 from millrace.web.catalog import known_pipeline
@@ -166,12 +167,4 @@ async def _now(house: House, run_id: str) -> Response:
 def _check_names(house: House, query: RunQuery) -> None:
     """Refuse names that neither the site nor any old run has: a typing error must not look like an empty list."""
     known = {"pipeline": set(house.registry.pipelines), "client": set(house.settings.client_names())}
-    given = {name: getattr(query, name) for name in known}
-    bad = [
-        Problem(name, f'there is no {name} "{value}"', did_you_mean(value, known[name]).strip() or None)
-        for name, value in given.items()
-        if value is not None and value not in known[name]
-        if not house.reads.runs(RunFilter(**{name: value}, limit=1)).runs
-    ]
-    if bad:
-        raise PayloadError(bad)
+    refuse_unknown(unknown_to_runs(house.reads, {kind: getattr(query, kind) for kind in known}, known))

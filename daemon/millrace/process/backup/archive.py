@@ -140,4 +140,6 @@ def _hash(content: IO[bytes], copy: IO[bytes] | None = None) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
+    if str(error).startswith("file could not be opened"):  # tarfile goes on with what each of its readers said
+        return "is no backup of Millrace: it is no compressed tar file"
     return f"is damaged, or no backup at all ({str(error) or type(error).__name__})"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -62,8 +61,7 @@ def list_(session: Session, *, limit: int, as_json: bool) -> None:
 
 
 def _words(row: AuditRow) -> str:
-    facts: dict[str, Any] = json.loads(row.facts) if row.facts else {}
-    return " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+    return " ".join(f"{name}={value}" for name, value in row.shown_facts().items() if value is not None)
 
 
 @audit.command("verify")

@@ -11,6 +11,7 @@ what is wrong, where, and what to do.
     ├── WrongStatus          exit 5   HTTP 409 the move is not in the table for the job's status
     ├── KeyConflict          exit 5   HTTP 409 the idempotency key belongs to a different submission
     ├── PayloadError         exit 2   HTTP 422 the payload does not fit the task; names each field
+    │   └── ParameterError   exit 2   HTTP 422 what a list is asked for does not fit; names each parameter
     ├── TooLarge             exit 2   HTTP 413 more bytes than the site takes
     ├── NotAuthenticated     exit 77  HTTP 401 no token, or one that is not valid (any more)
     ├── NotPermitted         exit 77  HTTP 403 the token's role does not allow it
@@ -151,6 +152,12 @@ class PayloadError(MillraceError):
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(map(str, self.problems)))
+
+
+class ParameterError(PayloadError):
+    """What a list is asked for does not fit; `problems` holds one entry per parameter."""
+
+    type = "parameter"
 
 
 class TooLarge(MillraceError):

@@ -38,6 +38,7 @@ _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
 _PREFIX_LOOK: Final = 3
+_NO_END: Final = 1 << 62
 _MOST_PRIORITIES: Final = 64
 
 
@@ -289,10 +290,10 @@ class Reads(RunReads, FireReads, EffectReads):
         sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?"
         return [AuditRow(*row) for row in self._rows(sql, (after, limit))]
 
-    def audit_newest(self, limit: int) -> list[AuditRow]:
-        """Return the newest rows of the audit log, newest first."""
-        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id DESC LIMIT ?"
-        return [AuditRow(*row) for row in self._rows(sql, (limit,))]
+    def audit_newest(self, limit: int, *, before: int | None = None) -> list[AuditRow]:
+        """Return the newest rows of the audit log, or the newest before a number, newest first."""
+        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?"
+        return [AuditRow(*row) for row in self._rows(sql, (_NO_END if before is None else before, limit))]
 
     def audit_head(self) -> str | None:
         """Return what the ledger says of the newest row of the audit log, None if it never had one."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
-from millrace.errors import NotFound, PayloadError, Problem, WrongStatus, did_you_mean
+from millrace.errors import NotFound, ParameterError, Problem, WrongStatus, did_you_mean
 from millrace.ledger.run_rows import RunFilter
 from millrace.ledger.run_view import view_run
 from millrace.web.answers import json_answer
@@ -175,4 +175,4 @@ def _check_names(house: House, query: RunQuery) -> None:
         if not house.reads.runs(RunFilter(**{name: value}, limit=1)).runs
     ]
     if bad:
-        raise PayloadError(bad)
+        raise ParameterError(bad)

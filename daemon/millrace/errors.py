@@ -25,6 +25,7 @@ what is wrong, where, and what to do.
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
     │   ├── ValueDamaged     exit 1   HTTP 500 a value is not what was written, or the file of a large one is missing
     │   ├── LedgerForeign    exit 78           not a ledger, or one of another version
+    │   │   └── LedgerNewer  exit 78           a ledger that a newer Millrace has written
     │   ├── LedgerGone       exit 78           there was one here, and an empty one must not take its place
     │   └── LedgerDamaged    exit 78           a page of it is broken
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
@@ -258,6 +259,10 @@ class LedgerForeign(LedgerError):
 
     exit_code = 78
     type = "ledger-foreign"
+
+
+class LedgerNewer(LedgerForeign):
+    """A newer Millrace has written to the ledger; this one would not know what it does."""
 
 
 class LedgerGone(LedgerError):

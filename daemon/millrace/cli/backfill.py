@@ -40,10 +40,9 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     Exit: 0 they will run; 1 the answer was no; 4 no such schedule; 5 too many
     times; 78 bad configuration.
     """
-    from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable
 
-    with open_site(session.site()) as site:
+    with session.opened() as site:
         wanted = timetable(site.site.settings, site.registry).named(name)
         plans = [_plan(schedule, site, start, end, session.clock.now_ms()) for schedule in wanted]
         if not as_json:

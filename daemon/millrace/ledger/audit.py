@@ -79,6 +79,11 @@ class Verified(NamedTuple):
     broken_at: int | None = None
     why: str = ""
 
+    @property
+    def flaw(self) -> str | None:
+        """Why the chain does not hold, as others tell it; None if it does."""
+        return None if self.broken_at is None else f"audit log: {self.why}"
+
 
 def write(tx: Transaction, actor: str, action: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:
     """Tell of an act. The caller's savepoint holds both the act and this row."""

@@ -11,6 +11,7 @@ what is wrong, where, and what to do.
     ├── WrongStatus          exit 5   HTTP 409 the move is not in the table for the job's status
     ├── KeyConflict          exit 5   HTTP 409 the idempotency key belongs to a different submission
     ├── PayloadError         exit 2   HTTP 422 the payload does not fit the task; names each field
+    │   └── ParameterError   exit 2   HTTP 422 what a list is asked for does not fit; names each parameter
     ├── TooLarge             exit 2   HTTP 413 more bytes than the site takes
     ├── NotAuthenticated     exit 77  HTTP 401 no token, or one that is not valid (any more)
     ├── NotPermitted         exit 77  HTTP 403 the token's role does not allow it
@@ -24,6 +25,7 @@ what is wrong, where, and what to do.
     │   ├── LedgerFull       exit 75  HTTP 507 no space left for the write
     │   ├── ValueDamaged     exit 1   HTTP 500 a value is not what was written, or the file of a large one is missing
     │   ├── LedgerForeign    exit 78           not a ledger, or one of another version
+    │   │   └── LedgerNewer  exit 78           a ledger that a newer Millrace has written
     │   ├── LedgerGone       exit 78           there was one here, and an empty one must not take its place
     │   └── LedgerDamaged    exit 78           a page of it is broken
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
@@ -153,6 +155,12 @@ class PayloadError(MillraceError):
         super().__init__("; ".join(map(str, self.problems)))
 
 
+class ParameterError(PayloadError):
+    """What a list is asked for does not fit; `problems` holds one entry per parameter."""
+
+    type = "parameter"
+
+
 class TooLarge(MillraceError):
     """More bytes than the site takes."""
 
@@ -251,6 +259,10 @@ class LedgerForeign(LedgerError):
 
     exit_code = 78
     type = "ledger-foreign"
+
+
+class LedgerNewer(LedgerForeign):
+    """A newer Millrace has written to the ledger; this one would not know what it does."""
 
 
 class LedgerGone(LedgerError):

@@ -482,6 +482,20 @@ class BackupDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class BackupFlawed(Event):
+    """
+    A backup was made of a ledger whose audit log does not hold: a row of it was changed, removed or put in.
+
+    Its jobs are whole. `millrace audit verify` and `millrace doctor` name the row.
+    """
+
+    EVENT: ClassVar[str] = "backup.flawed"
+    LEVEL: ClassVar[str] = "error"
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class BackupFailed(Event):
     """A backup could not be made; it is tried again. Those that were made before are as they were."""
 

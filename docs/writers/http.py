@@ -33,7 +33,8 @@ def http() -> Iterator[str]:
     yield "Served at `[web] listen`, by default http://127.0.0.1:8420. The machine-readable description is at"
     yield "`/api/openapi.json`. Bodies are JSON in UTF-8; times are RFC 3339 in UTC, durations seconds.\n"
     yield "A request shows its token as `Authorization: Bearer mr_…`. A fresh site writes its first one, with the role"
-    yield "`admin`, to `admin.token` in the state folder. `viewer` may look, `operator` may also submit and steer.\n"
+    yield "`admin`, to `admin.token` in the state folder. `viewer` may look, `operator` may also submit and steer,"
+    yield "`admin` also sees who did what.\n"
     yield "| route | what |\n|---|---|"
     routes = [(verb, path, about) for path, verbs in spec["paths"].items() for verb, about in verbs.items()]
     routes = [route for route in routes if route[0] in VERBS]
@@ -44,7 +45,7 @@ def http() -> Iterator[str]:
         yield from _route(verb, path, about)
     yield "## Shapes\n"
     for name, schema in sorted(spec["components"]["schemas"].items()):
-        if "properties" in schema and name not in ("HTTPValidationError", "ValidationError"):
+        if "properties" in schema:
             yield from _shape(name, schema)
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Call = Callable[..., Done]
 
 CHECKS = [
-    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "orphans", "files", "clock", "token",
-    "listen", "daemon",
+    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "audit", "orphans", "files", "clock",
+    "token", "listen", "daemon",
 ]  # fmt: skip
 
 
@@ -119,6 +119,29 @@ def test_a_damaged_ledger_is_a_failure(site: Site, call: Call, past: Past) -> No
     found = examined(call)
     assert found["ledger"]["level"] == "fail"
     assert "restore a backup" in found["ledger"]["repair"]
+
+
+def test_a_changed_row_of_the_audit_log_is_a_failure(call: Call, past: Past) -> None:
+    """With its number; the file itself is sound."""
+    past.moves.audit("cli:ann", "job.look", "x").wait()
+    assert examined(call)["audit"]["text"] == "the chain of 1 row holds"
+    past.ledger.writer.submit(lambda tx: tx.run("UPDATE audit SET actor = 'cli:bob' WHERE id = 1")).wait()
+    found = examined(call)
+    assert (found["ledger"]["level"], found["audit"]["level"], call("doctor").code) == ("ok", "fail", 1)
+    assert found["audit"]["text"] == "the chain is broken at row 1: row 1, or the one before it, was changed"
+
+
+def test_a_ledger_of_a_newer_version_is_not_to_be_replaced(site: Site, call: Call, past: Past) -> None:
+    """A backup put in its place would throw away what the newer version has taken."""
+    past.ledger.close()
+    with apsw.Connection(str(site.ledger)) as connection:
+        connection.pragma("user_version", 99)
+    found = examined(call)["ledger"]
+    assert (found["level"], "install the newer version" in found["text"]) == ("fail", True)
+    assert found["repair"] == "go on with that version: a backup would lack what it has taken since"
+    with apsw.Connection(str(site.ledger)) as connection:
+        connection.pragma("application_id", 7)
+    assert "name the ledger of this site" in examined(call)["ledger"]["repair"]
 
 
 def test_a_sound_ledger_has_no_flaws(site: Site, past: Past) -> None:

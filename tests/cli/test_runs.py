@@ -267,6 +267,12 @@ def test_nothing_to_put_back_is_exit_5(call: Call, past: Past) -> None:
     assert (done.code, done.out) == (5, "")
     assert f"run {run_id} is partial: " in done.err
     assert call("runs", "resume", past.run()).code == 5
+    assert resumes(past) == []
+
+
+def resumes(past: Past) -> list[str]:
+    """Return the runs of which the audit log says that somebody resumed them."""
+    return [row.subject for row in past.ledger.reads.audit() if row.action == "run.resume"]
 
 
 def test_a_run_is_cancelled_and_taken_up_again(call: Call, past: Past) -> None:
@@ -299,6 +305,7 @@ def test_a_large_run_is_cancelled_to_the_last_job(call: Call, past: Past) -> Non
     assert call("runs", "cancel", run_id).out == f"{run_id}  cancelled\n"
     assert call("runs", "show", run_id, "--json").json["counts"]["points"] == {"cancelled": 1200}
     assert call("runs", "resume", run_id).out == f"{run_id}  running  1,200 jobs put back\n"
+    assert resumes(past) == [run_id]
 
 
 def test_a_run_that_is_not_there_is_exit_4(call: Call, past: Past) -> None:

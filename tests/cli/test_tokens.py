@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from tests.cli.conftest import Done, Past, Site
 
 DAY_MS = 24 * 3600 * 1000
+RFC_3339 = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 def test_a_token_is_shown_once_and_kept_as_a_hash(call: Callable[..., Done], site: Site, past: Past) -> None:
@@ -79,6 +81,20 @@ def test_each_use_of_power_is_in_the_audit_log(call: Callable[..., Done], past: 
     verified = call("audit", "verify")
     assert verified.code == 0
     assert verified.out.startswith("the chain holds: 4 rows, the newest is 4:")
+
+
+def test_times_among_the_facts_are_written_out(call: Callable[..., Done], past: Past) -> None:
+    """The ledger keeps milliseconds, which the hashes are over; nobody reads those."""
+    call("tokens", "create", "ci", "--expires", "1d")
+    past.moves.audit(
+        "cli:ann", "schedule.backfill", "daily", {"from": 1_790_000_000_000, "to": 1_790_000_060_000}
+    ).wait()
+    stretch, made = call("audit", "list", "--json").json
+    assert stretch["facts"] == {"from": "2026-09-21T14:13:20.000Z", "to": "2026-09-21T14:14:20.000Z"}
+    assert re.fullmatch(RFC_3339, made["facts"]["expires_at"])
+    assert "from=2026-09-21T14:13:20.000Z" in call("audit", "list").out
+    assert '"from":1790000000000' in past.ledger.reads.audit()[1].facts
+    assert call("audit", "verify").code == 0
 
 
 def test_a_changed_row_is_found(call: Callable[..., Done], site: Site, past: Past) -> None:

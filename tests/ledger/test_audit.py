@@ -9,6 +9,7 @@ import pytest
 from millrace.errors import WrongStatus
 from millrace.ledger.audit import AuditRow, chain, verify
 from tests.ledger.rig import LIMIT_S
+from tests.ledger.runs_rig import DIAMOND, Works, plan, stage
 
 if TYPE_CHECKING:
     from tests.ledger.rig import Book
@@ -47,6 +48,34 @@ def test_what_was_refused_is_not_written(book: Book) -> None:
     with pytest.raises(WrongStatus):
         book.ledger.moves.requeue(job, actor=ACTOR).wait(LIMIT_S)
     assert log_of(book) == []
+
+
+def test_a_resume_in_several_parts_is_written_once(book: Book) -> None:
+    """However many transactions it takes, one person asked once."""
+    works = Works(book)
+    run_id = with_dead_records(works, 5)
+    for goes_on in (False, True, True, True):
+        works.moves.resume_run(run_id, actor=ACTOR, limit=2, goes_on=goes_on).wait(LIMIT_S)
+    assert [(row.actor, row.action, row.subject) for row in log_of(book)] == [(ACTOR, "run.resume", run_id)]
+
+
+def test_a_resume_of_nothing_is_not_written(book: Book) -> None:
+    """It is refused by whoever asked for it."""
+    works = Works(book)
+    run_id = works.start(plan(stage("a")))
+    works.work_off()
+    assert works.moves.resume_run(run_id, actor=ACTOR).wait(LIMIT_S) == ("succeeded", 0)
+    assert log_of(book) == []
+
+
+def with_dead_records(works: Works, count: int) -> str:
+    """Let records of a run die, and the run end."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(count)
+    for held in works.claim("company"):
+        works.die(held)
+    works.work_off()
+    return run_id
 
 
 def test_an_untouched_log_holds(book: Book) -> None:

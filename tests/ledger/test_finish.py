@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from millrace.clock import rfc3339
 from millrace.errors import LedgerError, LostClaim
 from millrace.ledger.accept import checksum
 from millrace.ledger.rows import Claim, JobError
@@ -37,7 +38,9 @@ def test_a_retry_costs_a_failure_and_waits_for_its_time(book: Book) -> None:
     row = book.row(held.job_id)
     assert (row.status, row.reason, row.due_at, row.finished_at) == ("waiting", "backoff", START_MS + 10_000, None)
     assert (row.failures, row.crashes, row.error) == (1, 0, ERROR)
-    assert book.ledger.reads.attempts(held.job_id)[0].error == ERROR
+    (attempt,) = book.ledger.reads.attempts(held.job_id)
+    assert (attempt.error, attempt.facts["until"]) == (ERROR, START_MS + 10_000)
+    assert attempt.as_json()["facts"]["until"] == rfc3339(START_MS + 10_000)
 
 
 def test_a_crash_is_counted_beside_the_failure(book: Book) -> None:

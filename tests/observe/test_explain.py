@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from millrace.clock import rfc3339
 from millrace.config.settings import Settings
 from millrace.events import ThreadStuck
 from millrace.ledger.effect_rows import EffectEnd, Intent
@@ -100,7 +101,7 @@ def test_a_parked_job_says_what_it_waits_for(book: Book, reason: str, code: str,
     assert says in found.because[-1].text
     assert any(cure.format(id=job_id) in command for command in commands(found))
     (kept,) = found.facts["attempts"]
-    assert kept["facts"] == {"waits": reason, "until": book.clock.ms + 60_000}
+    assert kept["facts"] == {"waits": reason, "until": rfc3339(book.clock.ms + 60_000)}
 
 
 def test_what_was_waited_for_is_told_when_the_wait_is_over(book: Book) -> None:

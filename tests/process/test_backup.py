@@ -18,7 +18,7 @@ from millrace.clock import SYSTEM
 from millrace.config.find import Places, places
 from millrace.config.storage import BackupSettings
 from millrace.errors import BackupBroken, LedgerError
-from millrace.events import BackupDone, BackupFailed, RestoreTested, RestoreTestFailed
+from millrace.events import BackupDone, BackupFailed, BackupFlawed, RestoreTested, RestoreTestFailed
 from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
@@ -92,6 +92,29 @@ def content(archive: Path) -> bytes:
     """Return the tar within."""
     with gzip.open(archive) as file:
         return file.read()
+
+
+def change_the_log(ledger: Path) -> None:
+    """Let somebody put another name into the first row of the audit log."""
+    with Ledger(ledger) as opened:
+        opened.writer.submit(lambda tx: tx.run("UPDATE audit SET actor = 'cli:bob' WHERE id = 1")).wait(LIMIT_S)
+
+
+FLAW = "audit log: row 1, or the one before it, was changed"
+
+
+def test_a_ledger_whose_audit_log_was_changed_is_backed_up_and_put_back(spot: Places, tmp_path: Path) -> None:
+    """Its jobs are whole: no backup at all would be worse. Each step tells."""
+    change_the_log(spot.ledger)
+    done = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM)
+    assert (done.accepted, done.audit_flaw) == (5, FLAW)
+    assert unpack(done.file, None)["ledger"]["audit_flaw"] == FLAW
+    assert rehearse(done.file, tmp_path, clock=SYSTEM).problems == (FLAW,)
+    there = elsewhere(tmp_path)
+    back = restore(done.file, there, clock=SYSTEM)
+    assert (back.found.audit_flaw, back.found.accepted) == (FLAW, 5)
+    with Ledger(there.ledger) as now:
+        assert now.reads.balance(count_rows=True).accepted == 5
 
 
 def test_a_name_that_is_taken_is_left_alone(spot: Places, tmp_path: Path) -> None:
@@ -270,6 +293,15 @@ def test_a_failure_is_told_and_tried_again_soon(rota: Round) -> None:
     assert rota.after(AGAIN_S / 2) == [BackupDone, RestoreTested]
 
 
+def test_a_broken_audit_log_is_told_with_each_backup(rota: Round, spot: Places) -> None:
+    """And stops none."""
+    change_the_log(spot.ledger)
+    assert rota.after(0) == [BackupDone, BackupFlawed, RestoreTestFailed]
+    flawed = next(event for event in rota.events if isinstance(event, BackupFlawed))
+    assert flawed == BackupFlawed(str(kept(rota.folder)[0]), FLAW)
+    assert rota.after(3600) == [BackupDone, BackupFlawed]
+
+
 def test_a_backup_that_rotted_is_told_by_its_rehearsal(rota: Round) -> None:
     """It is found while the ledger is still there."""
     rota.after(0)
@@ -390,6 +422,10 @@ def test_backup_and_restore_from_the_command_line(make_site: MakeSite) -> None:
     assert "There is nobody to ask here: add --yes" in site.run("restore", str(file), code=1).stderr
     assert json.loads(site.run("jobs", "show", job_id, "--json").stdout)["status"] == "succeeded"
     assert "chain holds" in site.run("audit", "verify").stdout
+    change_the_log(site.ledger)
+    flawed = site.run("backup", str(site.root / "flawed.tar.gz"))
+    assert f"The backup has a flaw of the ledger: {FLAW}" in flawed.stderr
+    assert "row 1" in site.run("restore", str(site.root / "flawed.tar.gz"), "--yes").stderr
     file.write_bytes(file.read_bytes()[:-300])
     assert "not whole" in site.run("restore", str(file), "--check", code=1).stdout
     assert site.serve().stop() == 0

@@ -222,6 +222,8 @@ def test_a_partial_run_shows_what_died_and_is_resumed(make_rig: Callable[..., An
         assert resumed.json()["counts"]["price"] == {"succeeded": 1, "queued": 1}
         found = problem(client.post(f"/api/v1/runs/{run['id']}/resume"), 409, "wrong-status")
         assert "is running" in found["detail"]
+    asked = [row for row in rig.site.ledger.reads.audit() if row.action == "run.resume"]
+    assert [(row.actor, row.subject) for row in asked] == [("api:operator", run["id"])], "once, and not for the refusal"
 
 
 def test_a_job_of_a_stage_shows_the_arguments_that_it_gets(make_rig: Callable[..., Any]) -> None:

@@ -41,6 +41,9 @@ def test_a_fresh_site_gets_one_admin_token(ledger: Ledger, tmp_path: Path) -> No
 
     path.unlink()
     assert first_token(ledger.reads, ledger.moves, tmp_path) is None
+    (row,) = ledger.reads.audit()
+    assert (row.actor, row.action, row.subject) == ("daemon", "token.create", ledger.reads.tokens()[0].id)
+    assert row.as_json()["facts"] == {"name": "first", "role": "admin", "client": None, "expires_at": None}
     assert not path.exists()
 
 

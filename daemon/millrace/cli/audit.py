@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -13,10 +12,7 @@ from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import ago
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from millrace.ledger.audit import AuditRow
-    from millrace.ledger.reads import Reads
 
 PAGE: Final = 1000
 _ROWS: Final = (
@@ -62,8 +58,7 @@ def list_(session: Session, *, limit: int, as_json: bool) -> None:
 
 
 def _words(row: AuditRow) -> str:
-    facts: dict[str, Any] = json.loads(row.facts) if row.facts else {}
-    return " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+    return " ".join(f"{name}={value}" for name, value in row.shown_facts().items() if value is not None)
 
 
 @audit.command("verify")
@@ -79,10 +74,8 @@ def verify(session: Session, *, as_json: bool) -> int:
     \b
     Exit: 0 the chain holds; 1 it does not.
     """
-    from millrace.ledger.audit import verify as verify_chain
-
     with session.reads() as reads:
-        found = verify_chain(_all(reads), head := reads.audit_head(), anchor := reads.audit_anchor())
+        found, head, anchor = reads.audit_chain(), reads.audit_head(), reads.audit_anchor()
     if as_json:
         echo_json({"holds": found.broken_at is None, "head": head, "anchor": anchor, **found._asdict()})
     elif found.broken_at is None:
@@ -92,10 +85,3 @@ def verify(session: Session, *, as_json: bool) -> int:
     else:
         click.echo(f"the chain is broken at row {found.broken_at}: {found.why}")
     return int(found.broken_at is not None)
-
-
-def _all(reads: Reads) -> Iterator[AuditRow]:
-    after = 0
-    while rows := reads.audit(after=after, limit=PAGE):
-        yield from rows
-        after = rows[-1].id

@@ -40,12 +40,10 @@ def backfill(session: Session, name: str, start: str, end: str, *, dry_run: bool
     Exit: 0 they will run; 1 the answer was no; 2 TIMEs that are none, or the
     wrong way round; 4 no such schedule; 5 too many times; 78 bad configuration.
     """
-    from millrace.queue.site import open_site
     from millrace.triggers.timetable import timetable
 
-    named = session.site()
-    with inside(named.places.root), open_site(named) as site:
-        wanted = timetable(named.settings, site.registry).named(name)
+    with inside(session.site().places.root), session.opened() as site:
+        wanted = timetable(site.site.settings, site.registry).named(name)
         plans = [_plan(schedule, site, start, end, session.clock.now_ms()) for schedule in wanted]
         if not as_json:
             for plan in plans:

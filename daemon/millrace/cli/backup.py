@@ -13,7 +13,7 @@ from millrace.cli.acting import confirm
 from millrace.cli.output import as_json, echo_json, plain, plural
 from millrace.cli.session import Session, pass_session, tell
 from millrace.config.sizes import format_size
-from millrace.errors import BackupBroken
+from millrace.errors import BackupBroken, NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,8 +34,9 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
     [backup], under a name with the time.
 
     \b
-    Exit: 0 there is a whole backup; 1 there is none, as when its folder is not
-    there; 4 no ledger yet; 75 too little room; 78 bad configuration.
+    Exit: 0 there is a backup, and stderr names what is wrong with the ledger in
+    it, if anything is; 1 there is none, as when its folder is not there; 4 no
+    ledger yet; 75 too little room; 77 not permitted; 78 bad configuration.
     """
     from millrace.ledger.notes import BACKUP
     from millrace.process.backup.make import make, name_for
@@ -46,16 +47,22 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
         raise BackupBroken(f"there is no folder {file.absolute().parent}: make it, or mount its disk, before")
     at = session.clock.now_ms()
     target = file or name_for(folder_of(session.places, session.site().settings.backup), at)
-    done = make(session.places, target.absolute(), clock=session.clock)
-    with session.ledger() as ledger:
-        keep_note(ledger.moves, done, at)
-        ledger.moves.audit(session.actor, BACKUP, str(done.file)).wait()
+    with session.permitted():
+        done = make(session.places, target.absolute(), clock=session.clock)
+    try:
+        with session.ledger() as ledger:
+            keep_note(ledger.moves, done, at)
+            ledger.moves.audit(session.actor, BACKUP, str(done.file)).wait()
+    except NotPermitted as error:  # who may read the ledger may have a copy of it
+        tell(f"The backup is not noted in the ledger: {error}.")
     if as_json:
         echo_json({**done._asdict(), "file": str(done.file)})
-        return
-    click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, whole")
+    else:
+        click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, whole")
     if done.difference:
         tell(f"The ledger does not account for {plural(done.difference, 'job')}: see `millrace doctor`.")
+    if done.audit_flaw:
+        tell(f"The backup has a flaw of the ledger: {done.audit_flaw}. See `millrace doctor`.")
 
 
 @click.command("restore")
@@ -146,6 +153,8 @@ def _as_json(done: Restored) -> dict[str, object]:
 
 def _print(done: Restored) -> None:
     _print_ledger(done.found)
+    if done.found.audit_flaw:
+        tell(f"What was restored has a flaw: {done.found.audit_flaw}. See `millrace doctor`.")
     if done.before is not None:
         click.echo(f"before    {done.before}")
     for path in done.written:

@@ -13,7 +13,7 @@ from millrace.cli.times import age
 from millrace.clock import MS, rfc3339
 from millrace.config.address import is_loopback
 from millrace.config.sizes import format_size
-from millrace.errors import MillraceError, NotFound
+from millrace.errors import LedgerForeign, LedgerNewer, MillraceError, NotFound, NotPermitted
 from millrace.ledger.rows import JobFilter
 
 if TYPE_CHECKING:
@@ -179,11 +179,20 @@ def check_ledger(session: Session) -> Iterator[Check]:
         with session.reads() as reads:
             yield from _sound(reads)
             yield from _balanced(reads)
+            yield from _chained(reads)
             yield from check_orphans(reads)
             yield from check_files(session, reads)
             yield from _timely(session, reads)
     except NotFound:
         yield Check("ledger", "ok", f"{session.places.ledger} is made by the first start")
+    except LedgerNewer as error:
+        yield Check(
+            "ledger", "fail", str(error), "go on with that version: a backup would lack what it has taken since"
+        )
+    except LedgerForeign as error:
+        yield Check("ledger", "fail", str(error), "let [site] state or [database] url name the ledger of this site")
+    except NotPermitted as error:
+        yield Check("ledger", "fail", str(error), "sudo -u with that user")
     except MillraceError as error:
         yield Check("ledger", "fail", str(error), "stop the daemon, keep a copy of the file, and restore a backup")
 
@@ -205,6 +214,16 @@ def _balanced(reads: Reads) -> Iterator[Check]:
         return
     text = f"difference of {balance.difference}: {'; '.join(balance.details)}"
     yield Check("conservation", "fail", text, "jobs vanished or doubled: keep a copy of the ledger and report it")
+
+
+def _chained(reads: Reads) -> Iterator[Check]:
+    found = reads.audit_chain()
+    if found.broken_at is None:
+        yield Check("audit", "ok", f"the chain of {plural(found.rows, 'row')} holds")
+        return
+    text = f"the chain is broken at row {found.broken_at}: {found.why}"
+    repair = "nothing repairs it: compare with the log of a backup (millrace restore FILE --check), and keep a copy"
+    yield Check("audit", "fail", text, repair)
 
 
 def _timely(session: Session, reads: Reads) -> Iterator[Check]:

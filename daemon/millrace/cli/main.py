@@ -99,8 +99,11 @@ def _misused(error: click.ClickException) -> int:
 def _failed(error: Exception) -> int:
     """Tell what Millrace raised on purpose; anything else is a bug, and its traceback is worth having."""
     from millrace.cli.session import tell_error
-    from millrace.errors import MillraceError
+    from millrace.errors import MillraceError, NotPermitted
 
+    if isinstance(error, PermissionError):
+        name = f"{error.filename} may not be read or written by this user" if error.filename else str(error)
+        error = NotPermitted(f"{name}: call it as the daemon's user")
     if not isinstance(error, MillraceError):
         raise error
     tell_error(error)

@@ -44,14 +44,12 @@ def run(session: Session, /, pipeline: str, words: tuple[str, ...], **options: A
     \b
     Exit: 0 started; with --wait: 0 succeeded, 1 partial, failed or cancelled,
     75 not over in time; 2 an input does not fit; 4 no such pipeline or client;
-    5 the key belongs to other inputs; 75 the queue or the disk is full.
+    5 the key belongs to other inputs; 75 the queue or the disk is full; 77 not
+    permitted.
     """
     _check_options(words, options)
-    from millrace.queue.site import open_site
-
-    site = session.site()
-    with open_site(site) as opened:
-        wanted = _submission(session, pipeline, words, options, max_body=site.settings.web.max_body)
+    with session.opened() as opened:
+        wanted = _submission(session, pipeline, words, options, max_body=opened.site.settings.web.max_body)
         if options["dry_run"]:
             return _plan(opened, wanted, as_json=options["as_json"])
         started = opened.submitter.start_run(wanted)

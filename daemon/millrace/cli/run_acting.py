@@ -84,7 +84,8 @@ class RunActs:
         begun = self.session.clock.now_ms()  # what dies again meanwhile is left for the next command
         count = 0
         while True:
-            status, some = ledger.moves.resume_run(run_id, actor=self.session.actor, before=begun).wait()
+            asked = ledger.moves.resume_run(run_id, actor=self.session.actor, before=begun, goes_on=count > 0)
+            status, some = asked.wait()
             if not some:
                 break
             count += some

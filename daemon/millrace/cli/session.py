@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from millrace.ledger.ledger import Ledger
     from millrace.ledger.reads import Reads
     from millrace.ledger.transaction import Changes
+    from millrace.queue.site import OpenSite
 
 
 class Session:
@@ -125,14 +126,11 @@ class Session:
 
     @contextmanager
     def reads(self) -> Iterator[Reads]:
-        """Open the ledger for looks. Raises NotFound if there is none yet."""
+        """Open the ledger for looks. Raises NotFound if there is none yet, NotPermitted."""
         from millrace.ledger.reads import Reads
 
-        reads = Reads.open(self.places.ledger)
-        try:
+        with self.permitted(), closing(Reads.open(self.places.ledger)) as reads:
             yield reads
-        finally:
-            reads.close()
 
     @contextmanager
     def ledger(self, *, anywhere: bool = False) -> Iterator[Ledger]:
@@ -141,15 +139,56 @@ class Session:
 
         Args:
             anywhere: Also without config.toml.
-        Raises: SettingsError if there is none.
+        Raises: SettingsError if there is none; NotPermitted.
         """
         from millrace.ledger.ledger import Ledger
 
         if not anywhere:
             self.need_config()
-        with Ledger(self.places.ledger, clock=self.clock) as ledger:
+        with self.permitted(write=True), Ledger(self.places.ledger, clock=self.clock) as ledger:
             ledger.on_change.append(self._wake)
             yield ledger
+
+    @contextmanager
+    def opened(self) -> Iterator[OpenSite]:
+        """Open the site for submissions. Raises SettingsError, NotPermitted."""
+        from millrace.queue.site import open_site
+
+        site = self.site()
+        with self.permitted(write=True), open_site(site) as found:
+            yield found
+
+    @contextmanager
+    def permitted(self, *, write: bool = False) -> Iterator[None]:
+        """
+        Tell what fails within for want of rights as that.
+
+        Raises: NotPermitted.
+        """
+        from millrace.errors import LedgerError, NotPermitted, SettingsError
+
+        path: object = self.places.ledger
+        try:
+            yield
+        except (PermissionError, LedgerError, SettingsError) as error:
+            cause = error.__cause__ if isinstance(error, SettingsError) else error
+            if isinstance(cause, PermissionError):
+                path = cause.filename or path
+            elif type(cause) is not LedgerError or self._may(write=write):
+                raise
+            what = "written" if write else "read"
+            raise NotPermitted(f"{path} may not be {what} by {self.user}: call it as the daemon's user") from error
+
+    def _may(self, *, write: bool) -> bool:
+        """Whether this user has the rights; a disk that is read-only for everybody is another matter."""
+        ledger = str(self.places.ledger)
+        folder = next(str(path) for path in self.places.ledger.parents if os.path.exists(path))  # noqa: PTH110 - see below
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return True
+        makes = write or not os.path.exists(f"{ledger}-shm")  # noqa: PTH110 - SQLite makes it, also for whoever reads
+        there = os.path.exists(ledger)  # noqa: PTH110 - Path.exists raises where this says no
+        in_folder = os.access(folder, os.X_OK | (os.W_OK if makes else 0))
+        return in_folder and (not there or os.access(ledger, os.R_OK | (os.W_OK if write else 0)))
 
     def _wake(self, _changes: Changes) -> None:
         from millrace.ledger.wake import poke

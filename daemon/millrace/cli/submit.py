@@ -63,7 +63,8 @@ def submit(session: Session, /, task: str | None, words: tuple[str, ...], **opti
     \b
     Exit: 0 accepted; with --wait: 0 succeeded, 1 died or was cancelled, 75 not
     over in time; 2 a payload or line does not fit; 4 no such task, queue or
-    client; 5 the key has another payload; 75 the queue or the disk is full.
+    client; 5 the key has another payload; 75 the queue or the disk is full;
+    77 not permitted.
     """
     _check_options(task, words, options)
     if options["lines_file"] is not None:
@@ -101,10 +102,8 @@ def misused(message: str) -> NoReturn:
 
 
 def _submit_one(session: Session, task: str, words: tuple[str, ...], options: dict[str, Any]) -> int:
-    from millrace.queue.site import open_site
-
     site = session.site()
-    with open_site(site) as opened:
+    with session.opened() as opened:
         wanted = _submission(session, task, words, options, site)
         accepted = opened.submitter.submit(wanted)
         if accepted.existed:
@@ -213,12 +212,11 @@ def _wait(session: Session, opened: OpenSite, job_id: str, options: dict[str, An
 
 def _submit_lines(session: Session, task: str | None, options: dict[str, Any]) -> int:
     from millrace.cli.lines import Lines, submit_lines
-    from millrace.queue.site import open_site
 
     name = options["lines_file"]
     site = session.site()
     common = _common(session, options, site)
-    with open_input(name) as file, open_site(site) as opened:
+    with open_input(name) as file, session.opened() as opened:
         lines = Lines(
             file,
             name="stdin" if name == STDIN else name,

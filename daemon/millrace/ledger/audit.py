@@ -2,7 +2,7 @@
 The audit log: who did what. Each row carries a hash of itself and of the row before, so that one that was changed,
 removed or put in between shows. It is written in the transaction of the act that it tells of.
 
-Submissions are not in it: a job's own row names its source, and is never changed in that.
+Submissions and starts of runs are not in it: the row of the job or the run names its source, which never changes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import rfc3339
-from millrace.ledger.history import dump
+from millrace.ledger.history import dump, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -63,9 +63,13 @@ class AuditRow(NamedTuple):
             "actor": self.actor,
             "action": self.action,
             "subject": self.subject,
-            "facts": json.loads(self.facts) if self.facts else {},
+            "facts": self.shown_facts(),
             "hash": self.hash,
         }
+
+    def shown_facts(self) -> dict[str, Any]:
+        """Return what else matters, for people: the hash is over the text as it is stored."""
+        return shown(json.loads(self.facts)) if self.facts else {}
 
 
 class Verified(NamedTuple):
@@ -74,6 +78,11 @@ class Verified(NamedTuple):
     rows: int
     broken_at: int | None = None
     why: str = ""
+
+    @property
+    def flaw(self) -> str | None:
+        """Why the chain does not hold, as others tell it; None if it does."""
+        return None if self.broken_at is None else f"audit log: {self.why}"
 
 
 def write(tx: Transaction, actor: str, action: str, subject: str, facts: Mapping[str, Any] | None = None) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 import apsw
 
-from millrace.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerForeign, LedgerFull, NotFound
+from millrace.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerForeign, LedgerFull, LedgerNewer, NotFound
 from millrace.ledger.made import refuse_if_gone
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
@@ -74,7 +74,7 @@ def open_reader(path: Path) -> apsw.Connection:
         msg = f"{path} is not a ledger of Millrace"
         raise LedgerForeign(msg)
     if version > VERSION:
-        raise LedgerForeign(newer(version))
+        raise LedgerNewer(newer(version))
     return connection
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from peewee import SchemaManager
 
-from millrace.errors import LedgerForeign
+from millrace.errors import LedgerForeign, LedgerNewer
 from millrace.ledger import models
 from millrace.ledger.database import APPLICATION_ID, VERSION, newer
 from millrace.ledger.ids import new_id
@@ -59,7 +59,7 @@ def _check(application: int, version: int, *, empty: bool) -> None:
         msg = "this database belongs to another program; point [database] url at a file of Millrace's own"
         raise LedgerForeign(msg)
     if version > VERSION:
-        raise LedgerForeign(newer(version))
+        raise LedgerNewer(newer(version))
 
 
 def _create(database: APSWDatabase, now_ms: int) -> None:

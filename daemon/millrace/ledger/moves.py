@@ -265,11 +265,10 @@ class Moves(RunMoves, FireMoves):
 
     def add_token(self, row: TokenRow, sha256: str, *, actor: str) -> Ticket[None]:
         """Put a token on record."""
-        facts = {"name": row.name, "role": row.role, "client": row.client, "expires_at": row.expires_at}
-        return self._act(actor, "token.create", row.id, lambda tx: tokens.add_token(tx, row, sha256), facts)
+        return self._act(actor, "token.create", row.id, lambda tx: tokens.add_token(tx, row, sha256), tokens.facts(row))
 
     def add_first_token(self, row: TokenRow, sha256: str) -> Ticket[bool]:
-        """Put a fresh site's first token on record; the ticket says whether it is."""
+        """Put a fresh site's first token on record, and who made it; the ticket says whether it is."""
         return self._writer.submit(lambda tx: tokens.add_first_token(tx, row, sha256))
 
     def revoke_token(self, token_id: str, *, actor: str) -> Ticket[None]:

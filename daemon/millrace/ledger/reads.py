@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 import apsw
 
 from millrace.errors import LedgerDamaged, LedgerError, NotFound, ValueDamaged
-from millrace.ledger.audit import ANCHOR, HEAD, AuditRow
+from millrace.ledger import audit
+from millrace.ledger.audit import ANCHOR, HEAD, AuditRow, Verified
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
@@ -38,6 +39,7 @@ _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
 _PREFIX_LOOK: Final = 3
+_NO_END: Final = 1 << 62
 _MOST_PRIORITIES: Final = 64
 
 
@@ -293,10 +295,10 @@ class Reads(RunReads, FireReads, EffectReads):
         sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?"
         return [AuditRow(*row) for row in self._rows(sql, (after, limit))]
 
-    def audit_newest(self, limit: int) -> list[AuditRow]:
-        """Return the newest rows of the audit log, newest first."""
-        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id DESC LIMIT ?"
-        return [AuditRow(*row) for row in self._rows(sql, (limit,))]
+    def audit_newest(self, limit: int, *, before: int | None = None) -> list[AuditRow]:
+        """Return the newest rows of the audit log, or the newest before a number, newest first."""
+        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?"
+        return [AuditRow(*row) for row in self._rows(sql, (_NO_END if before is None else before, limit))]
 
     def audit_head(self) -> str | None:
         """Return what the ledger says of the newest row of the audit log, None if it never had one."""
@@ -307,6 +309,25 @@ class Reads(RunReads, FireReads, EffectReads):
         """Return what the ledger says of the last row of the audit log that was pruned, None if none was."""
         found = self._rows("SELECT value FROM meta WHERE key = ?", (ANCHOR,))
         return str(found[0][0]) if found else None
+
+    def audit_chain(self) -> Verified:
+        """
+        Check the chain of the audit log, as it stands at one moment. Reads all of it.
+
+        Raises: LedgerError.
+        """
+        connection = self.connection()
+        try:
+            connection.execute("BEGIN")  # else a row that is written meanwhile looks like one that was cut off
+            try:
+                found = connection.execute("SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id")
+                return audit.verify((AuditRow(*row) for row in found), self.audit_head(), self.audit_anchor())
+            finally:
+                connection.execute("ROLLBACK")
+        except apsw.Error as error:
+            raise self.blame(error) from error
+        except UnicodeDecodeError as error:
+            raise ValueDamaged("a text in the audit log is damaged on disk: bytes that no program wrote") from error
 
     def note(self, name: str) -> str | None:
         """Return the newest note of a name that a daemon left, None if there is none."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from millrace.clock import rfc3339
+from millrace.ledger.history import shown
 
 DEFAULT_CLIENT: Final = "default"
 
@@ -116,7 +117,7 @@ class AttemptRow:
             "ended_at": rfc3339(self.ended_at),
             "duration_s": self.duration_s,
             "error": self.error.as_json() if self.error else None,
-            "facts": self.facts,
+            "facts": shown(self.facts),
         }
 
 
@@ -137,7 +138,7 @@ class EventRow:
             "event": self.event,
             "reason": self.reason,
             "actor": self.actor,
-            "facts": self.facts,
+            "facts": shown(self.facts),
         }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from millrace.ledger import emit, run_cancel, runs
+from millrace.ledger import audit, emit, run_cancel, runs
 from millrace.ledger.handing import Handing
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import Claim
     from millrace.ledger.run_rows import Item, NewRun, Started
     from millrace.ledger.ticket import Ticket
+    from millrace.ledger.transaction import Transaction
 
 
 class RunMoves(Handing):
@@ -48,17 +49,27 @@ class RunMoves(Handing):
         return self._writer.submit(lambda tx: run_cancel.cancel_some(tx, run_id, limit))
 
     def resume_run(
-        self, run_id: str, *, actor: str, limit: int = 200, before: int | None = None
+        self, run_id: str, *, actor: str, limit: int = 200, before: int | None = None, goes_on: bool = False
     ) -> Ticket[tuple[str, int]]:
         """
         Put dead and cancelled jobs of a run back; the ticket carries its status and how many: call until 0.
 
+        The audit log gets one row for all of these calls, and none if there was nothing to put back.
+
         Args:
             before: Only what had ended by this time, so that calls in a row do not put back what died in between.
+            goes_on: Whether an earlier call of the same request has put jobs back, and was written down.
         """
-        return self._act(
-            actor, "run.resume", run_id, lambda tx: runs.resume(tx, run_id, actor, limit=limit, before=before)
-        )
+
+        def unit(tx: Transaction) -> tuple[str, int]:
+            book = tx.runs.book(run_id)
+            known = book.status if book else None
+            status, count = runs.resume(tx, run_id, actor, limit=limit, before=before)
+            if not goes_on and (count or status != known):
+                audit.write(tx, actor, "run.resume", run_id)
+            return status, count
+
+        return self._writer.submit(unit)
 
     def hold_run(self, run_id: str, *, actor: str) -> Ticket[bool]:
         """Let a run wait for several of its jobs to be put back, until `resume_some`; see `runs.hold`."""

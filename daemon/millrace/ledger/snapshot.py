@@ -14,7 +14,7 @@ import apsw
 
 from millrace.errors import LedgerError
 from millrace.ledger import blob_rows
-from millrace.ledger.audit import AuditRow, verify
+from millrace.ledger.audit import Verified
 from millrace.ledger.database import BUSY_MS, open_reader, translate
 from millrace.ledger.reads import Reads
 
@@ -38,7 +38,8 @@ class Examined(NamedTuple):
         difference: Jobs that are not accounted for.
         audit_rows: Rows of the audit log whose chain holds.
         audit_head: What the ledger says of the newest of them; None if it never had one.
-        flaws: What is wrong with the file or the chain; empty if it is whole.
+        audit_flaw: Why the chain does not hold; None if it does. The jobs are none the worse for it.
+        flaws: What is wrong with the file; empty if it is whole.
     """
 
     ledger: str
@@ -48,6 +49,7 @@ class Examined(NamedTuple):
     difference: int
     audit_rows: int
     audit_head: str | None
+    audit_flaw: str | None
     flaws: tuple[str, ...]
 
 
@@ -142,7 +144,7 @@ def examine(copy: Path) -> Examined:
         version = int(connection.pragma("user_version"))
         found = [str(row[0]) for row in connection.execute(f"PRAGMA integrity_check({MOST_FLAWS})")]
         if found != ["ok"]:
-            return Examined("", version, 0, {}, 0, 0, None, tuple(found))
+            return Examined("", version, 0, {}, 0, 0, None, None, tuple(found))
         return _contents(reads, connection, version)
     except apsw.Error as error:
         raise translate(error) from error
@@ -152,14 +154,17 @@ def examine(copy: Path) -> Examined:
 
 def _contents(reads: Reads, connection: apsw.Connection, version: int) -> Examined:
     balance = reads.balance(count_rows=True)
-    head, rows = None, 0
-    flaws: tuple[str, ...] = ()
+    head, chain = None, Verified(0)
     if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'audit'").fetchall():  # version 1 had none
-        head = reads.audit_head()
-        all_rows = connection.execute("SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id")
-        chain = verify((AuditRow(*row) for row in all_rows), head, reads.audit_anchor())
-        rows = chain.rows
-        flaws = () if chain.broken_at is None else (f"audit log: {chain.why}",)
+        head, chain = reads.audit_head(), reads.audit_chain()
     return Examined(
-        reads.ledger_id(), version, balance.accepted, reads.status_counts(), balance.difference, rows, head, flaws
+        reads.ledger_id(),
+        version,
+        balance.accepted,
+        reads.status_counts(),
+        balance.difference,
+        chain.rows,
+        head,
+        chain.flaw,
+        (),
     )

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
+from millrace.ledger import audit
 
 if TYPE_CHECKING:
     from millrace.ledger.rows import TokenRow
     from millrace.ledger.transaction import Transaction
+
+DAEMON: Final = "daemon"  # who makes the first token
 
 _ADD: Final = """  -- a new token
 INSERT INTO token (id, name, role, client, hash, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)"""
@@ -27,7 +30,13 @@ def add_first_token(tx: Transaction, row: TokenRow, sha256: str) -> bool:
     if not tx.run(_ADD_FIRST, (row.id,)):
         return False
     add_token(tx, row, sha256)
+    audit.write(tx, DAEMON, "token.create", row.id, facts(row))
     return True
+
+
+def facts(row: TokenRow) -> dict[str, Any]:
+    """Return what the audit log has of a new token."""
+    return {"name": row.name, "role": row.role, "client": row.client, "expires_at": row.expires_at}
 
 
 def revoke_token(tx: Transaction, token_id: str) -> None:

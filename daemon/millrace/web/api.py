@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
 from millrace.clock import MS, parse_duration, parse_time
-from millrace.errors import NotFound, PayloadError, Problem
+from millrace.errors import NotFound, ParameterError, Problem
 from millrace.ledger.names import unknown_to_jobs
 from millrace.ledger.rows import JobFilter
 from millrace.ledger.run_view import with_arguments
@@ -81,7 +82,7 @@ async def jobs(request: Request, caller: Viewer, query: Annotated[JobQuery, Quer
 async def dead(request: Request, caller: Viewer, query: Annotated[JobQuery, Query()]) -> Response:
     """Give a page of the jobs that are dead: out of retries, or not worth retrying."""
     if query.status not in (None, Status.DEAD):
-        raise PayloadError([Problem("status", "is always dead here", "GET /api/v1/jobs filters by status")])
+        raise ParameterError([Problem("status", "is always dead here", "GET /api/v1/jobs filters by status")])
     return await _page(request, caller, query, Status.DEAD)
 
 
@@ -186,7 +187,6 @@ async def _page(request: Request, caller: Caller, query: JobQuery, status: Statu
         task=query.task,
         queue=query.queue,
         client=caller.client_or_own(query.client),
-        run=query.run,
         since=since(query.since, house.clock.now_ms()),
         limit=query.limit,
         after=query.after,
@@ -194,7 +194,8 @@ async def _page(request: Request, caller: Caller, query: JobQuery, status: Statu
 
     def look() -> Page:
         _check_names(house, query)
-        return house.reads.jobs(wanted)
+        run = None if query.run is None else _run_id(house, caller, query.run)
+        return house.reads.jobs(replace(wanted, run=run))
 
     page = await aside(look)
     return json_answer({"jobs": [row.as_json() for row in page.jobs], "next": page.next})
@@ -212,7 +213,19 @@ def since(text: str | None, now_ms: int) -> int | None:
             return parse_time(text.replace(" ", "+") if text.count(":") > 1 and " " in text[11:] else text)
         except ValueError:
             hint = 'write for example "24h" or "2026-12-01T06:00:00Z"'
-            raise PayloadError([Problem("since", f'"{text}" is neither a duration nor a time', hint)]) from None
+            raise ParameterError([Problem("since", f'"{text}" is neither a duration nor a time', hint)]) from None
+
+
+def _run_id(house: House, caller: Caller, run: str) -> str:
+    """Return the id of the run that jobs are filtered by; one of another client is as one that is not there."""
+    nothing = f'there is no run "{run}"'
+    try:
+        found = house.reads.run(run)
+    except NotFound as error:
+        raise ParameterError([Problem("run", str(error) if caller.client is None else nothing)]) from None
+    if caller.client not in (None, found.client):
+        raise ParameterError([Problem("run", nothing)])
+    return found.id
 
 
 def _check_names(house: House, query: JobQuery) -> None:
@@ -226,6 +239,6 @@ def _check_names(house: House, query: JobQuery) -> None:
 
 
 def refuse_unknown(names: Sequence[Unknown]) -> None:
-    """Raise PayloadError if there are any."""
+    """Raise ParameterError if there are any."""
     if names:
-        raise PayloadError([Problem(one.kind, str(one._replace(close="")), one.close or None) for one in names])
+        raise ParameterError([Problem(one.kind, str(one._replace(close="")), one.close or None) for one in names])

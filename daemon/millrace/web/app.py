@@ -6,24 +6,36 @@ from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
+from fastapi.routing import APIRoute
 
-from millrace.web import api, batch, catalog, effects, explain, health, openapi, problems, runs, schedules
+from millrace.web import (
+    api,
+    audit,
+    batch,
+    catalog,
+    clients,
+    effects,
+    explain,
+    health,
+    openapi,
+    problems,
+    runs,
+    schedules,
+)
 from millrace.web.answers import json_answer
 
 if TYPE_CHECKING:
     from millrace.web.house import House
 
 VERSION: Final = "1"
+# The routes of `/jobs/batch` come before those of `/jobs/{id}`, which would take "batch" for an id.
+_ROOMS: Final = (batch, api, runs, effects, explain, schedules, catalog, clients, audit, health)
 # What FastAPI would measure and send elsewhere when its environment says so: our own events do that.
 _TELEMETRY: Final[Any] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 
 
 def create_app(house: House) -> FastAPI:
-    """
-    Return the application that answers from the rooms of a house.
-
-    The routes of `/jobs/batch` come before those of `/jobs/{id}`, which would take "batch" for an id.
-    """
+    """Return the application that answers from the rooms of a house."""
     app = FastAPI(
         title="Millrace",
         summary="The automation daemon: submit jobs, watch them, steer them",
@@ -35,16 +47,14 @@ def create_app(house: House) -> FastAPI:
         telemetry=_TELEMETRY,
     )
     app.state.house = house
-    for room in (batch, api, runs, effects, explain, schedules, catalog, health):
+    for room in _ROOMS:
         app.include_router(room.router)
-    problems.install(app, house.emit)
+    problems.install(app, house.emit, lambda path: _methods(app, path))
     described = app.openapi
 
     def with_schemas() -> dict[str, Any]:
         if app.openapi_schema is None:
-            found = described()
-            found.setdefault("components", {}).setdefault("schemas", {}).update(openapi.SCHEMAS)
-            app.openapi_schema = found
+            app.openapi_schema = openapi.with_ours(described())
         return app.openapi_schema
 
     app.openapi = with_schemas  # type: ignore[method-assign]
@@ -54,3 +64,10 @@ def create_app(house: House) -> FastAPI:
         return json_answer(with_schemas())
 
     return app
+
+
+def _methods(app: FastAPI, path: str) -> set[str]:
+    """Return all methods that an address takes: each route knows its own alone."""
+    routes = [route for room in _ROOMS for route in room.router.routes] + app.routes
+    found = [route for route in routes if isinstance(route, APIRoute) and route.path_regex.match(path)]
+    return {method for route in found for method in route.methods or ()}

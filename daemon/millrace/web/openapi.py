@@ -20,6 +20,14 @@ _ERROR: Final[Schema] = {
     "properties": {"type": _TEXT, "message": _TEXT, "traceback": _MAYBE},
     "description": "Its last failure",
 }
+_SOURCE: Final[Schema] = {
+    "type": "object",
+    "properties": {
+        "kind": {"type": "string", "enum": ["api", "cli", "schedule", "watch", "hook", "stage"]},
+        "name": _TEXT,
+    },
+    "description": "Who, or what, submitted it",
+}
 _JOB_FIELDS: Final[Schema] = {
     "id": {"type": "string", "format": "uuid", "description": "A UUID version 7"},
     "task": _TEXT,
@@ -37,13 +45,7 @@ _JOB_FIELDS: Final[Schema] = {
     "run_id": _MAYBE,
     "stage": _MAYBE,
     "record": _MAYBE,
-    "source": {
-        "type": "object",
-        "properties": {
-            "kind": {"type": "string", "enum": ["api", "cli", "schedule", "watch", "hook", "stage"]},
-            "name": _TEXT,
-        },
-    },
+    "source": _SOURCE,
     "failures": _COUNT,
     "crashes": {**_COUNT, "description": "How many of its processes died"},
     "correlation_id": _TEXT,
@@ -52,7 +54,14 @@ _JOB_FIELDS: Final[Schema] = {
 }
 _PROGRESS: Final[Schema] = {
     "type": ["object", "null"],
-    "properties": {"done": _COUNT, "total": {"type": ["integer", "null"]}, "percent": {"type": ["number", "null"]}},
+    "properties": {
+        "done": _COUNT,
+        "total": {"type": ["integer", "null"]},
+        "percent": {"type": ["number", "null"]},
+        "rate_per_s": {"type": ["number", "null"]},
+        "left_s": _SECONDS,
+        "at": _TIME,
+    },
     "description": "How far it says it is, if it goes through its work with `track`",
 }
 _ATTEMPT: Final[Schema] = {
@@ -84,8 +93,18 @@ _RUN_FIELDS: Final[Schema] = {
     "status": {"type": "string", "enum": ["running", "succeeded", "partial", "failed", "cancelled"]},
     "inputs": {"type": "object"},
     "counts": _COUNTS,
+    "records": {
+        "type": "object",
+        "additionalProperties": _COUNT,
+        "description": "How many items each fan-out has handed on",
+    },
+    "edition": {"type": "integer", "minimum": 1, "description": "How often it has collected, or will have"},
+    "source": _SOURCE,
+    "correlation_id": _TEXT,
+    "key": {**_MAYBE, "description": "Its idempotency key, unique within the client"},
     "created_at": _TIME,
     "finished_at": _TIME,
+    "cancel_requested": {"type": "boolean", "description": "Whether somebody asked for its end"},
 }
 _RUN_SUBMISSION: Final[Schema] = {
     "type": "object",
@@ -216,7 +235,7 @@ SCHEMAS: Final[Schema] = {
                         "id": _TEXT,
                         "stage": _TEXT,
                         "record": _MAYBE,
-                        "progress": {"type": ["object", "null"]},
+                        "progress": _PROGRESS,
                     },
                 }
             ),
@@ -305,6 +324,31 @@ SCHEMAS: Final[Schema] = {
             "schedules": _listed({"type": "object", "description": "How many times were due, and what they came to"}),
         }
     ),
+    "AuditRow": _all_required(
+        {
+            "id": {"type": "integer", "minimum": 1, "description": "Its number, without gaps"},
+            "at": _TIME,
+            "actor": {**_TEXT, "examples": ["cli:ann"]},
+            "action": {**_TEXT, "examples": ["job.retry"]},
+            "subject": {**_TEXT, "description": "An id, or a name"},
+            "facts": {"type": "object", "description": "What else matters"},
+            "hash": {**_TEXT, "description": "SHA-256 of the row before and of this one"},
+        }
+    ),
+    "AuditPage": _all_required({"audit": _listed(ref("AuditRow")), "next": {"type": ["integer", "null"]}}),
+    "Client": _all_required(
+        {
+            "client": {**_TEXT, "description": "As submissions name it"},
+            "name": {**_MAYBE, "description": "As people name it"},
+            "timezone": {**_TEXT, "description": "Its own, or the site's"},
+            "weight": {"type": "number", "description": "Its share of a busy queue against the others' 1"},
+            "configured": {"type": "boolean", "description": "False for one that left config.toml and still has jobs"},
+            "counts": {"type": "object", "additionalProperties": _COUNT, "description": "Its jobs by status"},
+            "open": {**_COUNT, "description": "Jobs that wait, are queued, or run"},
+            "finished": {**_COUNT, "description": "Jobs that are over and were not pruned"},
+        }
+    ),
+    "Clients": _all_required({"clients": _listed(ref("Client"))}),
     "Effect": EFFECT,
     "Effects": _all_required({"effects": _listed(ref("Effect"))}),
     "Queues": _all_required({"queues": _listed(QUEUE)}),
@@ -370,4 +414,25 @@ def problems(*statuses: int, guarded: bool = True) -> dict[int | str, Any]:
     found: dict[int | str, Any] = {}
     for status in all_:
         found |= shown_as(status, _MEANINGS[status], ref("Problem"), PROBLEM_TYPE)
+    return found
+
+
+def with_ours(found: Schema) -> Schema:
+    """
+    Return the framework's description of the interface with our schemas.
+
+    It gives each route with a parameter an answer 422 of a shape that never leaves this house: what does not fit is a
+    problem like all others, and a word of the address always fits.
+    """
+    for verbs in found["paths"].values():
+        for about in verbs.values():
+            answers = about["responses"]
+            if "application/json" in answers.get("422", {}).get("content", {}):
+                del answers["422"]
+                if "requestBody" in about or any(one["in"] != "path" for one in about.get("parameters", ())):
+                    answers |= {str(status): one for status, one in problems(422, guarded=False).items()}
+    schemas = found.setdefault("components", {}).setdefault("schemas", {})
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    schemas.update(SCHEMAS)
     return found

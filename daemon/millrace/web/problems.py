@@ -26,7 +26,7 @@ from millrace.events import RequestFailed
 from millrace.web.answers import json_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from fastapi import FastAPI, Request
     from fastapi.responses import Response
@@ -60,6 +60,7 @@ TITLES: Final = {
     "method-not-allowed": "This address takes other methods",
     "http": "The request cannot be answered",
 }
+_NOT_ALLOWED: Final = 405
 _HTTP_TYPES: Final = {404: "no-route", 405: "method-not-allowed", 408: "too-slow", 413: "too-large"}
 
 
@@ -108,10 +109,19 @@ def answer_of(error: MillraceError) -> Response:
     return answer(document_of(error), headers)
 
 
-def install(app: FastAPI, emit: Emit) -> None:
-    """Let all errors of an app leave as problem documents."""
+def install(app: FastAPI, emit: Emit, methods: Callable[[str], Collection[str]]) -> None:
+    """
+    Let all errors of an app leave as problem documents.
+
+    Args:
+        methods: All that a path takes: the header `Allow` of a 405 must name each.
+    """
+
+    async def http(request: Request, error: Exception) -> Response:
+        return _http(request, error, methods)
+
     app.add_exception_handler(MillraceError, _ours)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(RequestValidationError, _parameters)
     app.add_middleware(Guard, emit=emit)
 
@@ -150,10 +160,12 @@ async def _ours(_request: Request, error: Exception) -> Response:
     return answer_of(error) if isinstance(error, MillraceError) else answer(document("bug", 500, "This is a bug."))
 
 
-async def _http(request: Request, error: Exception) -> Response:
+def _http(request: Request, error: Exception, methods: Callable[[str], Collection[str]]) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     type_ = _HTTP_TYPES.get(status, "http")
     headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    if status == _NOT_ALLOWED:
+        headers["Allow"] = ", ".join(sorted(methods(request.url.path)))
     told = {
         "no-route": f"there is nothing at {request.url.path}: see /api/openapi.json",
         "method-not-allowed": f"{request.url.path} does not take {request.method}: see /api/openapi.json",

@@ -22,7 +22,7 @@ class JobQuery(BaseModel):
     task: Annotated[Name, Field(description="The task's name")] = None
     queue: Annotated[Name, Field(description="The queue's name")] = None
     client: Annotated[Name, Field(description="For whom the work is done")] = None
-    run: Annotated[Name, Field(description="The id of the run it belongs to")] = None
+    run: Annotated[Name, Field(description="The run it belongs to: its id, or a unique start of it")] = None
     since: Annotated[Name, Field(description="Created since a time (RFC 3339), or within a duration such as 24h")] = (
         None
     )
@@ -49,6 +49,17 @@ class RunQuery(BaseModel):
     limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Runs in a page")] = 50
     after: Annotated[
         str | None, Field(pattern=_UUID, description="The `next` of the page before: the id that it ended with")
+    ] = None
+
+
+class AuditQuery(BaseModel):
+    """Which rows of the audit log a list shows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    limit: Annotated[int, Field(ge=1, le=MAX_PAGE, description="Rows in a page")] = 50
+    after: Annotated[
+        int | None, Field(ge=1, le=1 << 62, description="The `next` of the page before: the number that it ended with")
     ] = None
 
 

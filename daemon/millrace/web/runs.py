@@ -132,7 +132,8 @@ async def resume(request: Request, caller: Operator, run_id: str) -> Response:
     begun = house.clock.now_ms()  # what dies again meanwhile is left for the next request
     count = 0
     while True:  # in small transactions: a run may have 300,000 dead
-        status, some = await committed(house.moves.resume_run(known.id, actor=caller.actor, before=begun))
+        asked = house.moves.resume_run(known.id, actor=caller.actor, before=begun, goes_on=count > 0)
+        status, some = await committed(asked)
         if not some:
             break
         count += some

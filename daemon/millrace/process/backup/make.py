@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace import __version__
 from millrace.clock import MS, rfc3339
 from millrace.config.sizes import format_size
-from millrace.errors import BackupBroken, LedgerFull
+from millrace.errors import BackupBroken, LedgerFull, NotPermitted
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.snapshot import examine, files_of, size_of, snapshot
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
@@ -37,31 +37,38 @@ _SPARE: Final = 50_000_000
 
 
 class Backup(NamedTuple):
-    """A backup that was made and looked at: where, how large, of how many jobs, and how many are unaccounted for."""
+    """
+    A backup that was made and looked at: where, how large, of how many jobs, and how many are unaccounted for.
+
+    `audit_flaw` is why the chain of its audit log does not hold, None if it does.
+    """
 
     file: Path
     size: int
     accepted: int
     difference: int
     took_s: float
+    audit_flaw: str | None = None
 
 
 def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool] = lambda: False) -> Backup:
     """
     Back a site up into a file, which appears under its name once it is whole, checked, and on the disk.
 
-    A ledger whose balance does not hold is backed up all the same: it is the one there is. The difference is told.
+    A ledger whose balance does not hold, or whose audit log was changed, is backed up all the same: it is the one there
+    is. Both are told.
 
     Args:
         target: Must not be there yet; its folder is made if need be.
         stop: Asked every few megabytes; True ends it.
     Raises: BackupBroken if the ledger or what was written is damaged, or `target` is there; NotFound if there is no
-        ledger; LedgerFull if there is too little room; LedgerError.
+        ledger; NotPermitted if this user may not read or write something; LedgerFull if there is too little room;
+        LedgerError.
     """
     began = clock.monotonic()
-    if target.exists():
-        raise BackupBroken(f"{target} is there already: nothing was written. Choose another name")
     try:
+        if target.exists():
+            raise BackupBroken(f"{target} is there already: nothing was written. Choose another name")
         with scratch(target.parent, clock.now_ms()) as folder:
             _check_room(places.ledger, folder)
             copy, packed = folder / LEDGER, folder / "packed"
@@ -83,9 +90,12 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
             unpack(packed, None)
             size = packed.stat().st_size
             settle(packed, target)
+    except PermissionError as error:
+        raise NotPermitted(f"no backup: {error.filename} may not be read or written by this user") from error
     except OSError as error:
         raise BackupBroken(f"the backup could not be written: {error}") from error
-    return Backup(target, size, found.accepted, found.difference, round(clock.monotonic() - began, 3))
+    took_s = round(clock.monotonic() - began, 3)
+    return Backup(target, size, found.accepted, found.difference, took_s, found.audit_flaw)
 
 
 def name_for(folder: Path, now_ms: int) -> Path:

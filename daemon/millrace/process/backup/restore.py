@@ -117,6 +117,8 @@ def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
     if not found.flaws:
         lost = lost_files(copy)
         problems += [f"{len(lost)} large values are lost: {lost[0]}"] if lost else []
+    if found.audit_flaw:
+        problems.append(found.audit_flaw)
     if found.difference:
         problems.append(f"{found.difference} of its {found.accepted} accepted jobs are not accounted for")
     if not found.flaws:

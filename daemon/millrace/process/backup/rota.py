@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MS
 from millrace.errors import MillraceError
-from millrace.events import BackupDone, BackupFailed, RestoreTested, RestoreTestFailed
+from millrace.events import BackupDone, BackupFailed, BackupFlawed, RestoreTested, RestoreTestFailed
 from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST
 from millrace.process.backup.make import Backup, kept, make, name_for, prune
 from millrace.process.backup.restore import rehearse
@@ -85,6 +85,8 @@ class Rota:
             return
         prune(folder, keep)
         self._emit(BackupDone(str(done.file), done.size, done.accepted, done.difference, done.took_s))
+        if done.audit_flaw:
+            self._emit(BackupFlawed(str(done.file), done.audit_flaw))
         keep_note(self._moves, done, at)
 
     def _rehearse(self, archive: Path) -> None:
@@ -112,4 +114,7 @@ def folder_of(places: Places, settings: BackupSettings) -> Path:
 def keep_note(moves: Moves, done: Backup, at: int) -> None:
     """Note a good backup, for the daemon's next turn and for its health."""
     facts: dict[str, Any] = {"at": at, "file": str(done.file), "bytes": done.size, "jobs": done.accepted}
-    moves.note(BACKUP, json.dumps({**facts, "difference": done.difference, "took_s": done.took_s})).wait()
+    moves.note(
+        BACKUP,
+        json.dumps({**facts, "difference": done.difference, "took_s": done.took_s, "audit_flaw": done.audit_flaw}),
+    ).wait()

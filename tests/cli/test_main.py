@@ -5,6 +5,7 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -171,7 +172,8 @@ def on_a_terminal(site: Site, *words: str, answer: bytes = b"", **environ: str) 
         while b"[y/N]" not in seen:
             seen += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
-    else:
+        answer = b"\n"  # wakes a read that had not quite begun when the signal came
+    with suppress(OSError):  # it may have ended
         os.write(ours, answer)
     try:
         while piece := os.read(ours, 4096):

@@ -61,7 +61,7 @@ def test_what_a_person_says_lets_the_job_go_on(
     """And is written into the audit log."""
     held = in_doubt(past)
     settled = call("effects", "settle", "mail-7", *words, "--json").json
-    assert (settled["status"], settled["result"]) == (status, result)
+    assert (settled["status"], settled["result"], settled["call"]) == (status, result, "send")
     assert call("jobs", "show", held.job_id, "--json").json["status"] == "queued"
     assert call("audit", "list", "--json").json[0]["action"] == "effect.settle"
     assert "as cli:" in call("jobs", "show", held.job_id).out

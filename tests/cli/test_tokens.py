@@ -44,15 +44,26 @@ def test_a_revoked_token_is_shown_as_such(call: Callable[..., Done]) -> None:
     """By its name, or by the start of its id."""
     call("tokens", "create", "ci")
     made = call("tokens", "create", "phone", "--json").json
-    assert call("tokens", "revoke", "ci").code == 0
-    assert call("tokens", "revoke", made["id"]).code == 0
+    assert call("tokens", "revoke", "ci", "--yes").code == 0
+    assert call("tokens", "revoke", made["id"], "--yes").code == 0
     assert {row["name"]: row["state"] for row in call("tokens", "list", "--json").json} == {
         "ci": "revoked",
         "phone": "revoked",
     }
-    again = call("tokens", "revoke", "ci")
+    again = call("tokens", "revoke", "ci", "--yes")
     assert again.code == 4
     assert 'no valid token "ci"' in again.err
+
+
+def test_to_revoke_asks_first(call: Callable[..., Done], past: Past) -> None:
+    """It is for good: whoever uses the token is locked out from the next request on."""
+    call("tokens", "create", "ci")
+    done = call("tokens", "revoke", "ci")
+    assert done.code == 2
+    assert 'Revoke token "ci" (viewer, ' in done.err
+    assert "add --yes" in done.err
+    assert past.ledger.reads.tokens()[0].revoked_at is None
+    assert call("tokens", "revoke", "nobody").code == 4
 
 
 @pytest.mark.usefixtures("past")
@@ -69,7 +80,7 @@ def test_each_use_of_power_is_in_the_audit_log(call: Callable[..., Done], past: 
     """Who, what and which; and the log says that it is whole."""
     dead = past.dead()
     call("tokens", "create", "ci", "--role", "admin")
-    call("tokens", "revoke", "ci")
+    call("tokens", "revoke", "ci", "--yes")
     call("dead", "retry", dead)
     call("queues", "pause", "io")
     rows = call("audit", "list", "--json").json

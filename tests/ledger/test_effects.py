@@ -146,6 +146,8 @@ def test_a_late_outcome_counts_until_somebody_else_has_taken_over(book: Book) ->
 def test_a_job_that_waits_in_doubt_goes_on_when_a_person_has_settled_it(book: Book) -> None:
     """Who decided stands in the effect, in the job's history and in the audit log."""
     held = parked(book)
+    book.ledger.moves.effects_to_tell().wait(LIMIT_S)
+    before = book.ledger.reads.effect("default", "mail-7")
     assert (book.row(held.job_id).status, book.row(held.job_id).reason) == ("waiting", "doubt")
     assert settle(book, done=True, result='{"id":7}') == "done"
     assert book.row(held.job_id).status == "queued"
@@ -154,7 +156,10 @@ def test_a_job_that_waits_in_doubt_goes_on_when_a_person_has_settled_it(book: Bo
     promoted = book.ledger.reads.events(held.job_id)[-1]
     assert (promoted.event, promoted.actor, promoted.facts) == ("promote", "cli:ann", {"effect": "mail-7"})
     assert [(row.action, row.subject) for row in book.ledger.reads.audit()] == [("effect.settle", "mail-7")]
-    assert book.ledger.reads.effect("default", "mail-7").settled_by == "cli:ann"
+    after = book.ledger.reads.effect("default", "mail-7")
+    assert after.settled_by == "cli:ann"
+    assert (after.call, after.told_at) == (before.call, before.told_at), "what it was stays"
+    assert before.told_at is not None
     assert book.balanced()
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from millrace.clock import SYSTEM, parse_time
 from millrace.events import DiskFullSoon, Event, FilesMissing
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
@@ -77,6 +78,24 @@ def test_bytes_are_told_by_table_and_by_client(ledger: Ledger) -> None:
     assert clients["acme"] == pytest.approx(3 * clients["default"], rel=0.01)
 
 
+def test_a_ledger_that_has_grown_is_measured_anew(ledger: Ledger) -> None:
+    """A fresh one is measured when it is empty: a day later is too late to see what fills it."""
+    clock = OwnClock()
+    room = Room(ledger.path, 0, clock=clock)
+    survey = Survey(ledger.path, room, moves=ledger.moves, reads=ledger.reads, clock=clock, emit=lambda _event: None)
+    survey.turn()
+    first = json.loads(ledger.reads.note(STORAGE) or "{}")
+    clock.advance(60)
+    survey.turn()
+    assert json.loads(ledger.reads.note(STORAGE) or "{}") == first
+    text = '{"x":"' + "x" * 9000 + '"}'
+    ledger.moves.accept([NewJob("add", "q", text) for _ in range(150)]).wait(LIMIT_S)
+    survey.turn()
+    later = json.loads(ledger.reads.note(STORAGE) or "{}")
+    assert later["tables"]["job"] > first["tables"]["job"] + 150 * 9000
+    assert (later["at"], later["tables_at"]) == (clock.ms, clock.ms)
+
+
 def test_a_disk_that_will_soon_be_full_is_told_once_a_day(ledger: Ledger) -> None:
     """Early enough to do something about it."""
     clock, events = OwnClock(), list[Event]()
@@ -103,6 +122,7 @@ def test_the_daemon_surveys_its_ledger_and_tells_in_health(make_site: MakeSite) 
     check = site.ask("GET", "/health").json()["checks"]["storage"]
     assert check["tables"]["job"] > 0
     assert (check["days_until_full"], "history" in check) == (None, False)
+    assert parse_time(check["tables_at"]) <= parse_time(check["measured_at"]) <= SYSTEM.now_ms()
     assert daemon.stop() == 0
 
 

@@ -275,11 +275,12 @@ def test_a_token_of_one_client_sees_and_starts_only_its_own(make_rig: Callable[.
             assert answers[0].text.replace(other, "ID") == answers[1].text.replace(unknown, "ID")
 
 
-def test_an_end_is_counted_and_told(make_rig: Callable[..., Any]) -> None:
+def test_an_end_is_counted_and_told(make_rig: Callable[..., Any], until: Callable[..., Any]) -> None:
     """Events of runs reach the log and the metrics."""
     rig = make_rig()
     run = start(rig)
     with_a_dead_record(rig, run)
+    until(lambda: any(event.EVENT == "run.ended" for event in rig.events))  # it is told after the commit
     told = {event.EVENT: event for event in rig.events if event.EVENT.startswith("run.")}
     assert (told["run.started"].run_id, told["run.started"].source) == (run["id"], "api")
     assert (told["run.ended"].run_id, told["run.ended"].status) == (run["id"], "partial")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from millrace.cli.acting import confirm, yes_option
 from millrace.cli.output import as_json, echo_json, plain
 from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
@@ -125,16 +126,19 @@ def _table(rows: Sequence[TokenRow], now_ms: int) -> str:
 
 @tokens.command("revoke")
 @click.argument("which", metavar="ID|NAME")
+@yes_option
 @pass_session
-def revoke(session: Session, which: str) -> None:
+def revoke(session: Session, which: str, *, yes: bool) -> None:
     r"""
     Close a token for good, from the next request on.
 
     \b
-    Exit: 0 revoked; 4 no valid token of that id or name.
+    Exit: 0 revoked; 1 not confirmed; 4 no valid token of that id or name.
     """
+    with session.reads() as reads:
+        row = _found(reads.tokens(), which, session.clock.now_ms())
+    confirm(f'Revoke token "{plain(row.name)}" ({row.role}, {row.id}) for good?', yes=yes)
     with session.ledger() as ledger:
-        row = _found(ledger.reads.tokens(), which, session.clock.now_ms())
         ledger.moves.revoke_token(row.id, actor=session.actor).wait()
     click.echo(f"{row.id}  revoked")
 

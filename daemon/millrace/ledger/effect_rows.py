@@ -51,11 +51,12 @@ class EffectRow:
 
     Args:
         status: begun (an attempt that is alive does it), doubt, done or not_done.
-        call: What is called; None once a person has settled it, which holds for whatever call.
+        call: What is called. What a person has settled holds for whatever call. None in rows that a person settled
+            before this was kept.
         result: JSON text.
         job_id: The job that has begun it, or took it over while it was in doubt; `attempt` is its attempt.
         at: When the intent was written, in UTC epoch milliseconds; `ended_at` when the outcome was.
-        doubt_at: When it was found to be in doubt, if it ever was; `told_at` since when it waits for a person.
+        doubt_at: When it was found to be in doubt, if it ever was; `told_at` since when it waited for a person.
         settled_by: Who decided, if a person did.
     """
 

@@ -28,7 +28,7 @@ _OWNS: Final = """  -- whether an attempt runs
 SELECT 1 FROM job WHERE id = ? AND attempt = ? AND status = 'running'"""
 
 _FOUND: Final = """  -- what is known of an effect
-SELECT status, call, result, error, job_id, attempt FROM effect WHERE client = ? AND key = ?"""
+SELECT status, call, result, error, job_id, attempt, settled_by FROM effect WHERE client = ? AND key = ?"""
 
 _INTEND: Final = """  -- write the intent to make a call; one that was not made before is begun anew
 INSERT INTO effect (client, key, status, call, job_id, attempt, at) VALUES (?, ?, 'begun', ?, ?, ?, ?)
@@ -55,8 +55,8 @@ UPDATE effect SET status = ?1, result = ?2, error = ?3, ended_at = ?4,
  WHERE client = ?5 AND key = ?6 AND job_id = ?7 AND attempt = ?8 AND status = 'begun'"""
 
 _SETTLE: Final = """  -- a person has said what became of an effect
-UPDATE effect SET status = ?1, result = coalesce(?2, result), error = NULL, call = NULL, ended_at = ?3,
-  told_at = NULL, settled_by = ?4 WHERE client = ?5 AND key = ?6"""
+UPDATE effect SET status = ?1, result = coalesce(?2, result), error = NULL, ended_at = ?3, settled_by = ?4
+ WHERE client = ?5 AND key = ?6"""
 
 _PARKED: Final = """  -- jobs that wait for an effect; served by effect_wait_key
 SELECT job.id FROM effect_wait CROSS JOIN job ON job.id = effect_wait.job_id
@@ -91,8 +91,8 @@ def begin(tx: Transaction, held: Claim, wanted: Intent) -> dict[str, Any]:
     if not found or found[0][0] == "not_done":
         tx.run(_INTEND, (held.client, wanted.key, wanted.call, held.job_id, held.attempt, tx.now_ms))
         return {"do": "call"}
-    status, call, result, error, job_id, attempt = found[0]
-    if call is not None and call != wanted.call:
+    status, call, result, error, job_id, attempt, settled_by = found[0]
+    if call is not None and call != wanted.call and settled_by is None:  # what a person says holds for whatever call
         return {"do": "refused", "why": _other_call(wanted, call, job_id)}
     if status == "done":
         return {"do": "known", "result": result} if error is None else {"do": "refused", "why": _no_result(wanted.key)}
@@ -158,7 +158,7 @@ def settle(tx: Transaction, client: str, key: str, actor: str, *, done: bool, re
     found = tx.rows(_FOUND, (client, key))
     if not found:
         raise NotFound(f'client {client} has no effect "{key}"')
-    status, _, kept, error, job_id, attempt = found[0]
+    status, _, kept, error, job_id, attempt, _ = found[0]
     if status == "begun" and tx.rows(_OWNS, (job_id, attempt)):
         raise WrongStatus(f'effect "{key}" is being done: attempt {attempt} of job {job_id} runs')
     if not done and status in ("done", "not_done"):

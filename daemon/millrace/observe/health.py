@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from millrace.clock import MS, format_duration
+from millrace.clock import MS, format_duration, rfc3339
 from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST, STORAGE
 from millrace.observe.storage import FEW_FILES, storage_of
 
@@ -219,10 +219,12 @@ class Health:
         return Verdict("pass", figures)
 
     def _surveyed(self) -> dict[str, Any]:
-        """Return what was measured last, without its history."""
+        """Return what was measured last and when, without its history."""
         found = self._noted(STORAGE) or {}
         names = ("tables", "clients", "growth_per_day", "days_until_full", "missing_files")
-        return {name: found[name] for name in names if name in found}
+        times = {"measured_at": found.get("at"), "tables_at": found.get("tables_at")}
+        figures = {name: found[name] for name in names if name in found}
+        return figures | {name: rfc3339(at) for name, at in times.items() if at is not None}
 
     def _noted(self, name: str) -> dict[str, Any] | None:
         text = self._facts.reads.note(name)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 SOON_DAYS: Final = 7.0
 NAMED: Final = 3
+GROWN: Final = 1.2  # times the size that was measured: where the room goes may be another matter now
+LEAST: Final = 1_000_000  # bytes; a fresh ledger grows by a fifth all the time
 FILES: Final = "files"  # what lies beside the database, among the bytes of its tables
 
 
@@ -46,25 +48,28 @@ class Survey:
         self._look = PruneReads(reads)
 
     def turn(self) -> None:
-        """Measure, if the last time is long enough ago."""
+        """Measure, if the last time is long enough ago, or the ledger has grown by a fifth since."""
         text = self._reads.note(STORAGE)
         last: dict[str, Any] = json.loads(text) if text else {}
         now = self._clock.now_ms()
-        if last and 0 <= now - last["at"] < EVERY_MS:
+        pages = self._look.pages()
+        grown = pages.used_bytes > GROWN * max(LEAST, last.get("tables_of", 0))
+        if last and 0 <= now - last["at"] < EVERY_MS and not grown:
             return
-        pages, storage = self._look.pages(), storage_of(self._ledger)
+        storage = storage_of(self._ledger)
         files = blob_rows.total_bytes(self._reads)
         history = remember([(at, size) for at, size in last.get("history", [])], now, pages.used_bytes + files)
         reserve = reserve_of(self._room.reserve, storage.disk_total_bytes)
         left = days_left(history, storage.disk_free_bytes - reserve + pages.free * pages.size)
         told = self._told(last, now, left)
         measured_at = last.get("tables_at", 0)
-        fresh = 0 <= now - measured_at < DAY_MS
+        fresh = 0 <= now - measured_at < DAY_MS and not grown
         tables = last["tables"] if fresh else table_bytes(self._reads)  # reads the whole file
         found = {
             "at": now,
             "tables": {**tables, FILES: files},
             "tables_at": measured_at if fresh else now,
+            "tables_of": last.get("tables_of", 0) if fresh else pages.used_bytes,
             "clients": client_bytes(self._reads, tables),
             "free_bytes": pages.free * pages.size,
             "growth_per_day": growth_per_day(history),

@@ -134,14 +134,12 @@ def fire(session: Session, name: str, *, anyway: bool, as_json: bool) -> None:
     Exit: 0 fired, or waits for its turn; 4 no such schedule; 5 the run before is
     not over.
     """
-    from millrace.queue.site import open_site
     from millrace.triggers.acts import fire_now
     from millrace.triggers.timetable import timetable
 
     fired = []
-    wanted = session.site()
-    with inside(wanted.places.root), open_site(wanted) as site:
-        found = timetable(wanted.settings, site.registry)
+    with inside(session.site().places.root), session.opened() as site:
+        found = timetable(site.site.settings, site.registry)
         for schedule in found.named(name):
             now = session.clock.now_ms()
             ticket = fire_now(schedule, site.submitter, site.ledger.moves, now=now, actor=session.actor, anyway=anyway)

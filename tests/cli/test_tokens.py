@@ -59,7 +59,7 @@ def test_to_revoke_asks_first(call: Callable[..., Done], past: Past) -> None:
     """It is for good: whoever uses the token is locked out from the next request on."""
     call("tokens", "create", "ci")
     done = call("tokens", "revoke", "ci")
-    assert done.code == 2
+    assert done.code == 1
     assert 'Revoke token "ci" (viewer, ' in done.err
     assert "add --yes" in done.err
     assert past.ledger.reads.tokens()[0].revoked_at is None

@@ -172,7 +172,9 @@ def on_a_terminal(site: Site, *words: str, answer: bytes = b"", **environ: str) 
         while b"[y/N]" not in seen:
             seen += os.read(ours, 4096)
         process.send_signal(signal.SIGINT)
-        answer = b"\n"  # wakes a read that had not quite begun when the signal came
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(2)
+        answer = b"\n"  # wakes a read that had not quite begun when the signal came; sooner, it would be the answer
     with suppress(OSError):  # it may have ended
         os.write(ours, answer)
     try:

@@ -109,6 +109,15 @@ class Done:
         return json.loads(self.out)
 
 
+# Whoever runs the suite may ignore Ctrl-C, as a shell does for what it starts in the background; it is inherited.
+UNHINDERED = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 class Site:
     """A site in a folder of its own."""
 
@@ -126,6 +135,10 @@ class Site:
 
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "millrace.cli.main", "-c", str(self.config), *words]
+
+    def interruptible(self, *words: str) -> list[str]:
+        """Return the words of a command line that Ctrl-C ends, whatever it inherits."""
+        return [sys.executable, "-c", UNHINDERED, *self.argv(*words)]
 
     def process(self, *words: str, stdin: bytes = b"", environ: Mapping[str, str] | None = None) -> Done:
         """Call the command line in a process of its own."""

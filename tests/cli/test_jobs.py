@@ -265,7 +265,7 @@ def test_a_daemon_that_ends_under_a_wait_is_told_once(site: Site, past: Past) ->
     )
     assert daemon.stdout is not None
     daemon.stdout.readline()
-    words = site.argv("submit", "add", "left=1", "--wait", "--timeout", "30s")
+    words = site.interruptible("submit", "add", "left=1", "--wait", "--timeout", "30s")
     waiting = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert waiting.stderr is not None
     assert waiting.stderr.readline().startswith("Job ")

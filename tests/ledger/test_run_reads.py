@@ -176,6 +176,8 @@ def test_a_run_is_seen_with_what_it_came_to(works: Works) -> None:
         works.work_off(lambda held: json.dumps(f"{held.stage} {held.record}"))
         assert view_run(works.reads, run_id).results == {"mail": f'"mail @{record + 1}"'}
     assert works.run(run_id).status == "succeeded"
+    works.book.sql("UPDATE job SET result = '{' WHERE stage = 'mail'")
+    assert "$damaged" in view_run(works.reads, run_id).as_json()["results"]["mail"]
 
 
 def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None:

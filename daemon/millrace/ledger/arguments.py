@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Look = Callable[[str, Sequence[Any]], list[Any]]  # a statement and its values, for rows
 
 _OWN: Final = ""  # the place of the run's own job of a stage, where the others have their record
-_SMALL: Final = 10_000  # bytes
+SMALL: Final = 10_000  # bytes of a text of which hundreds may come with claims
 _ITEM: Final = """(SELECT item FROM record
   WHERE fanout = (SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?{name})
     AND number = CAST(one.value AS INTEGER))"""
 SEALED: Final = "coalesce(job.result_hash, '') || ' ' || job.result"
 _RESULT: Final = f"""(SELECT {SEALED} FROM job
   WHERE run_id = ?1 AND stage = ?{{name}} AND coalesce(record, '') = one.value AND +status = 'succeeded')"""  # noqa: S608
-_IF_SMALL: Final = f"(SELECT iif(octet_length(value) > {_SMALL}, 0, value) FROM (SELECT {{look}} AS value))"  # noqa: S608 - ours
+_IF_SMALL: Final = f"(SELECT iif(octet_length(value) > {SMALL}, 0, value) FROM (SELECT {{look}} AS value))"  # noqa: S608 - ours
 _EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
 SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
 

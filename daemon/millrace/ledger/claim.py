@@ -27,12 +27,11 @@ SELECT client, vtime, queued FROM lane
 _FIRST: Final = """SELECT id FROM job WHERE status = 'queued' AND queue = ?1 AND client = ?2
   ORDER BY priority DESC, queued_at, id LIMIT ?3"""
 
-_SMALL: Final = 10_000  # bytes
 # One row for all: the driver gives up the interpreter's lock at each row, and gets it back only when a job lets go of
 # it. Large payloads are looked up one by one: together they might be more than a value of SQLite can hold.
 _NEXT: Final = f"""  -- the first queued jobs of a lane; served by job_queued
 SELECT CAST(json_group_array(json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths,
-    max_attempts, iif(octet_length(payload) <= {_SMALL}, payload, NULL), correlation_id, run_id, stage, record,
+    max_attempts, iif(octet_length(payload) <= {arguments.SMALL}, payload, NULL), correlation_id, run_id, stage, record,
     payload_hash)) AS BLOB)
   FROM job WHERE id IN ({_FIRST})"""  # noqa: S608 - made of our own text
 
@@ -107,9 +106,7 @@ def _with_arguments(tx: Transaction, claims: list[Claim]) -> list[Claim]:
     if not any(given.values()):
         return claims
     return [
-        held._replace(given=of_record)
-        if (of_record := given.get((held.run_id or "", held.stage or ""), {}).get(held.record or "")) is not None
-        else held
+        held._replace(given=given.get((held.run_id or "", held.stage or ""), {}).get(held.record or ""))
         for held in claims
     ]
 

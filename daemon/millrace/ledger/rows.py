@@ -187,8 +187,8 @@ class JobRow:
             "priority": self.priority,
             "attempt": self.attempt,
             "max_attempts": self.max_attempts,
-            "payload": _value(self.payload),
-            "result": None if self.result is None else _value(self.result),
+            "payload": value_of(self.payload),
+            "result": None if self.result is None else value_of(self.result),
             "error": self.error.as_json() if self.error else None,
             "key": self.key,
             "run_id": self.run_id,
@@ -207,7 +207,7 @@ class JobRow:
         }
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """Return what a text says; of one that is damaged on disk, that it is."""
     try:
         return json.loads(text)

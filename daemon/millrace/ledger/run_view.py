@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import ValueDamaged
-from millrace.ledger.rows import JobFilter
+from millrace.ledger.rows import JobFilter, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ class RunView(NamedTuple):
         return {
             **self.run.as_json(),
             "stages": [{"name": stage.name, "kind": stage.kind, "scope": stage.fanout} for stage in self.stages],
-            "results": {name: json.loads(text) for name, text in self.results.items()},
+            "results": {name: value_of(text) for name, text in self.results.items()},
             "dead": [_dead(job) for job in self.dead],
             "working": [
                 {"id": job.id, "stage": job.stage, "record": job.record, "progress": p.as_json() if p else None}

@@ -103,7 +103,7 @@ class Intake:
                 self._ready.extendleft(reversed(claims))
                 self._changed.notify(len(claims))
                 return
-        self._release(claims, "shutdown")
+        self.release(claims, "shutdown")
 
     def tend(self) -> None:
         """
@@ -117,7 +117,7 @@ class Intake:
             if stale:
                 self._ready.clear()
                 self._mean_s = max(self._mean_s, 2 * AHEAD_S * self.limit)  # so that nothing is claimed ahead for now
-        self._release(stale, "ahead")
+        self.release(stale, "ahead")
 
     def done(self, duration_s: float, jobs: int = 1) -> None:
         """A worker has finished so many jobs, one after another, which took `duration_s` seconds in all."""
@@ -198,9 +198,9 @@ class Intake:
                 self._changed.notify(len(claims))
             ask = self._wanted() if ticket.error is None else 0
         self._claim(ask)
-        self._release(late, "shutdown")
+        self.release(late, "shutdown")
 
-    def _release(self, claims: list[Claim], why: str) -> None:
+    def release(self, claims: list[Claim], why: str) -> None:
         """Hand claims back to the ledger, which were not begun."""
         for held in claims:
             self._running.end(held)

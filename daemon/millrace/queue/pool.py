@@ -115,9 +115,7 @@ class Pool:
         """Claim no more, hand back what was not started; return how many that were."""
         self._stopping = True
         rest = self.intake.stop()
-        for held in rest:
-            self._running.end(held)
-            self._kit.moves.release(held, "shutdown", duration_s=0.0)
+        self.intake.release(rest, "shutdown")
         self._consumer.finish()
         return len(rest)
 

@@ -96,9 +96,13 @@ def test_without_once_mails_come_twice_and_the_demo_says_so(tmp_path: Path) -> N
     code, out, err = ended(demo("--careless", "--keep", place=tmp_path))
 
     assert code == 1, (out, err)
-    assert re.search(r"(?m)^Doubled +2: 2 mails to guest-\d+@\S+, 2 mails to guest-\d+@\S+$", out), out
+    # Two were held back for the kill; one that was just answered, and not yet noted, comes on top.
+    doubled = re.search(r"(?m)^Doubled +(\d+): 2 mails to guest-\d+@[^,\s]+(, 2 mails to guest-\d+@[^,\s]+)+$", out)
+    assert doubled is not None, out
+    count = int(doubled[1])
+    assert (count >= 2, doubled[0].count("2 mails to")) == (True, count), out
     assert re.search(r"(?m)^Lost +0$", out), out
-    assert re.search(rf"(?m)^Mails +{GUESTS - 1} of {GUESTS + 1} sent once", out), out
+    assert re.search(rf"(?m)^Mails +{GUESTS + 1 - count} of {GUESTS + 1} sent once", out), out
     assert re.search(r"(?m)^Kept +(\d+) of \1 stage jobs that were done; none ran again", out), out
     assert "\x1b" not in out
     folder = site_in(tmp_path)

@@ -353,12 +353,16 @@ class TokenMade(Event):
 
 @dataclass(frozen=True, slots=True)
 class ConservationBroken(Event):
-    """Jobs that were accepted are not accounted for, or counters and rows differ."""
+    """
+    Jobs that were accepted are not accounted for, or counters and rows differ. `ids` are those that something is left
+    of, each with what that is; empty where nothing is.
+    """
 
     EVENT: ClassVar[str] = "conservation.broken"
     LEVEL: ClassVar[str] = "critical"
     difference: int
     details: str
+    ids: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from millrace.errors import KeyConflict, LostClaim, NotFound, WrongStatus
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import Claim, JobError, NewJob
+from millrace.ledger.trails import trails
 from tests.ledger.rig import LIMIT_S, Book, OwnClock
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class AllMoves(RuleBasedStateMachine):
         balance = self.ledger.reads.balance(count_rows=True)
         assert balance.difference == 0, balance.details
         assert balance.accepted == sum(balance.by_status.values())
+        assert trails(self.ledger.reads) == []
 
     @invariant()
     def lanes_are_the_sums_of_the_rows(self) -> None:

@@ -12,6 +12,7 @@ from millrace.ledger.audit import verify
 from millrace.ledger.prune_reads import PruneReads
 from millrace.ledger.rows import JobError, NewJob
 from millrace.ledger.states import Status
+from millrace.ledger.trails import trails
 from millrace.process.retention import PIECE, Retention, Sums
 from tests.ledger.rig import LIMIT_S
 from tests.ledger.runs_rig import DIAMOND, LINE, Works, plan, stage
@@ -218,6 +219,7 @@ def test_a_kill_in_the_middle_of_a_run_leaves_a_balance_and_is_finished_later(bo
     assert book.ledger.moves.begin_prune_run(run_id, now).wait(LIMIT_S)
     assert book.ledger.moves.prune_run(run_id, 10).wait(LIMIT_S) == (10, True)
     assert book.balanced()
+    assert trails(book.ledger.reads) == []
     assert PruneReads(book.ledger.reads).half_runs() == [run_id]
     assert pruned(book).jobs == 83
     assert rows(book) == {}

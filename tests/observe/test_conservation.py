@@ -10,7 +10,7 @@ import pytest
 from millrace.events import ConservationBroken
 from millrace.ledger.ledger import Ledger
 from millrace.observe.conservation import ConservationCheck
-from tests.ledger.rig import Book, OwnClock
+from tests.ledger.rig import LIMIT_S, Book, OwnClock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,7 +54,27 @@ def test_a_lost_row_is_told_once_by_its_lane(book: Book) -> None:
     (event,) = told
     assert isinstance(event, ConservationBroken)
     assert "q/default/add: 5 queued by the counter, 4 rows" in event.details
+    assert event.ids == ""
     assert check.difference() == 1
+
+
+def test_the_alert_names_what_can_be_named(book: Book) -> None:
+    """A row that is gone has no id; what it left behind has."""
+    told: list[Event] = []
+    check = ConservationCheck(book.ledger.reads, clock=book.clock, emit=told.append)
+    (held,) = book.claim()
+    book.ledger.moves.succeed(held, "1", duration_s=0.1).wait(LIMIT_S)
+    book.sql("DELETE FROM job WHERE id = ?", (held.job_id,))
+
+    check.refresh()
+
+    (event,) = told
+    assert isinstance(event, ConservationBroken)
+    assert event.ids == f"{held.job_id} (no row, but an attempt)"
+    assert check.figures()["rows"]["ids"] == [event.ids]
+    book.sql("UPDATE tally SET accepted = accepted - 1, succeeded = 0")
+    check.refresh()
+    assert check.figures()["rows"]["ids"] == []
 
 
 def test_a_count_that_is_ended_keeps_what_was_known(book: Book) -> None:

@@ -212,7 +212,10 @@ def _balanced(reads: Reads) -> Iterator[Check]:
     if not balance.difference:
         yield Check("conservation", "ok", f"each of {plural(balance.accepted, 'accepted job')} is accounted for")
         return
-    text = f"difference of {balance.difference}: {'; '.join(balance.details)}"
+    from millrace.ledger.trails import trails
+
+    left = "; ".join(map(str, trails(reads))) or "nothing is left that would tell their ids; the log may"
+    text = f"difference of {balance.difference}: {'; '.join(balance.details)}. {left}"
     yield Check("conservation", "fail", text, "jobs vanished or doubled: keep a copy of the ledger and report it")
 
 

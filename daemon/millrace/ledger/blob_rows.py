@@ -6,13 +6,10 @@ So a file without a row is known to be a stray, and a row without a file a loss,
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import apsw
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from millrace.errors import ValueDamaged
 from millrace.ledger.blobs import Blobs, Reference, folder_of, reference
-from millrace.ledger.database import translate
 from millrace.ledger.history import dump
 
 if TYPE_CHECKING:
@@ -106,14 +103,14 @@ def _pieces(names: list[str]) -> Iterator[list[str]]:
 
 
 def _unknown(reads: Reads, names: list[str]) -> list[str]:
-    known = {row[0] for row in _rows(reads, _KNOWN, (dump(names),))} if _there(reads) else set()
+    known = {row[0] for row in reads.rows(_KNOWN, (dump(names),))} if _there(reads) else set()
     return [name for name in names if name not in known]
 
 
 def of_ledger(reads: Reads) -> Iterator[Blob]:
     """Yield all large values."""
     last = ""
-    while _there(reads) and (rows := _rows(reads, _ALL, (last, PIECE))):
+    while _there(reads) and (rows := reads.rows(_ALL, (last, PIECE))):
         last = rows[-1][0]
         yield from (Blob(*row) for row in rows)
 
@@ -142,20 +139,13 @@ def damaged(reads: Reads) -> list[str]:
 
 def total_bytes(reads: Reads) -> int:
     """Return the bytes of all files."""
-    return int(_rows(reads, _BYTES, ())[0][0]) if _there(reads) else 0
+    return int(reads.rows(_BYTES, ())[0][0]) if _there(reads) else 0
 
 
 def client_bytes(reads: Reads) -> dict[str, int]:
     """Return the bytes of the files of each client."""
-    return dict(_rows(reads, _BY_CLIENT, ())) if _there(reads) else {}
+    return dict(reads.rows(_BY_CLIENT, ())) if _there(reads) else {}
 
 
 def _there(reads: Reads) -> bool:
-    return bool(_rows(reads, _THERE, ()))
-
-
-def _rows(reads: Reads, sql: str, values: Sequence[Any]) -> list[Any]:
-    try:
-        return reads.connection().execute(sql, values).fetchall()
-    except apsw.Error as error:
-        raise translate(error) from error
+    return bool(reads.rows(_THERE, ()))

@@ -21,8 +21,5 @@ def flaws(reads: Reads) -> list[str]:
 
     Raises: LedgerError if it cannot even be read.
     """
-    try:
-        found = [str(row[0]) for row in reads.connection().execute("PRAGMA quick_check(20)")]
-    except apsw.Error as error:
-        raise reads.blame(error) from error
+    found = [str(row[0]) for row in reads.rows("PRAGMA quick_check(20)")]
     return [] if found == ["ok"] else found

@@ -25,7 +25,8 @@ _EFFECT: Final = f"""SELECT client, key, CASE WHEN {_IN_DOUBT} THEN 'doubt' ELSE
 class EffectReads:
     """The looks of `Reads` that concern effects."""
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what a SELECT finds; see `Reads.rows`."""
         raise NotImplementedError
 
     def _shown(self, text: str) -> str:
@@ -33,7 +34,7 @@ class EffectReads:
 
     def effect(self, client: str, key: str) -> EffectRow:
         """Return an effect. Raises NotFound."""
-        found = self._rows(f"{_EFFECT} WHERE client = ? AND key = ?", (client, key))
+        found = self.rows(f"{_EFFECT} WHERE client = ? AND key = ?", (client, key))
         if not found:
             raise NotFound(f'client {client} has no effect "{key}"')
         return self._effect(found[0])
@@ -52,23 +53,23 @@ class EffectReads:
         index = " INDEXED BY effect_open" if doubt else ""
         values = (*([client] if client is not None else []), limit)
         return [
-            self._effect(row) for row in self._rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)
+            self._effect(row) for row in self.rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)
         ]
 
     def effects_of(self, job_id: str, limit: int = 100) -> list[EffectRow]:
         """Return the effects that a job has begun, or has taken over, oldest first. Served by effect_job."""
-        rows = self._rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
+        rows = self.rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
         return [self._effect(row) for row in rows]
 
     def effect_counts(self) -> EffectCounts:
         """Return how many effects are in doubt. Served by effect_open."""
         sql = f"SELECT count(*), count(told_at) FROM effect WHERE {_IN_DOUBT}"  # noqa: S608 - our own text
-        return EffectCounts(*self._rows(sql)[0])
+        return EffectCounts(*self.rows(sql)[0])
 
     def doubts_to_tell(self) -> bool:
         """Whether an effect came to wait for a person that nobody was told of. Served by effect_open."""
         sql = f"SELECT 1 FROM effect WHERE told_at IS NULL AND {_OPEN} AND {NOBODY} LIMIT 1"  # noqa: S608
-        return bool(self._rows(sql))
+        return bool(self.rows(sql))
 
     def _effect(self, row: tuple[Any, ...]) -> EffectRow:
         client, key, status, call, result, error, *rest = row

@@ -66,29 +66,30 @@ _SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which m
 class FireReads:
     """Looks at the schedules of one ledger; part of `Reads`."""
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what a SELECT finds; see `Reads.rows`."""
         raise NotImplementedError
 
     def schedules(self) -> dict[str, ScheduleState]:
         """Return how far each schedule is decided, by key."""
-        rows = self._rows("SELECT key, fingerprint, last, paused_at, paused_by FROM schedule")
+        rows = self.rows("SELECT key, fingerprint, last, paused_at, paused_by FROM schedule")
         return {row[0]: ScheduleState(*row) for row in rows}
 
     def schedule_edition(self) -> str:
         """Return what changes when somebody has acted on a schedule."""
-        found = self._rows("SELECT value FROM meta WHERE key = ?", (EDITION,))
+        found = self.rows("SELECT value FROM meta WHERE key = ?", (EDITION,))
         return str(found[0][0]) if found else ""
 
     def fires(self, key: str, *, after: int = 0, until: int = 1 << 62, limit: int = 100) -> list[FireRow]:
         """Return the fires of a schedule whose due time lies after one moment and not after another, newest first."""
         sql = f"""{_FIRE} WHERE fire.key = ? AND fire.due_at > ? AND fire.due_at <= ?
                   ORDER BY fire.due_at DESC, how LIMIT ?"""
-        return [FireRow(*row) for row in self._rows(sql, (key, after, until, limit))]
+        return [FireRow(*row) for row in self.rows(sql, (key, after, until, limit))]
 
     def decided(self, key: str, after: int, until: int) -> set[int]:
         """Return the due times of a schedule, after one moment and not after another, that are decided."""
         sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
-        return {row[0] for row in self._rows(sql, (key, after, until))}
+        return {row[0] for row in self.rows(sql, (key, after, until))}
 
     def turn(self, key: str, *, beside: bool = False) -> Turn:
         """
@@ -99,22 +100,22 @@ class FireReads:
         """
         of_key = f"{_OPEN_FIRE} WHERE fire.key = ? AND state IN ('pending', 'open') AND state = "
         if beside:
-            found = self._rows(f"{of_key} 'open' AND how = ?", (key, BACKFILL))
+            found = self.rows(f"{of_key} 'open' AND how = ?", (key, BACKFILL))
         else:
-            found = self._rows(f"{of_key} 'open'", (key,))
+            found = self.rows(f"{of_key} 'open'", (key,))
         rows = [FireRow(*row) for row in found]
         for how in (CLOCK, HAND, BACKFILL):
-            found = self._rows(f"{of_key} 'pending' AND how = ? ORDER BY fire.due_at LIMIT 1", (key, how))
+            found = self.rows(f"{of_key} 'pending' AND how = ? ORDER BY fire.due_at LIMIT 1", (key, how))
             if found:
                 break
         runs = tuple(row for row in rows if row.status is not None and row.status not in OVER)
-        waits = self._rows(_WAITING, (key,))[0][0] if found else 0
+        waits = self.rows(_WAITING, (key,))[0][0] if found else 0
         return Turn(FireRow(*found[0]) if found else None, runs, waits)
 
     def pending_schedules(self) -> set[str]:
         """Return the schedules of which something waits for its turn. Served by fire_open."""
         sql = "SELECT DISTINCT key FROM fire WHERE state IN ('pending', 'open') AND state = 'pending'"
-        return {row[0] for row in self._rows(sql)}
+        return {row[0] for row in self.rows(sql)}
 
     def fire_sums(self, keys: Collection[str], after: int, until: int, *, now: int) -> list[FireSum]:
         """
@@ -124,12 +125,12 @@ class FireReads:
             now: Epoch ms; what should be done by now and is not is overdue.
         """
         oldest = first_id(max(0, after - _SLACK_MS))
-        rows = self._rows(_SUMS, (json.dumps(list(keys)), after, until, now, oldest))
+        rows = self.rows(_SUMS, (json.dumps(list(keys)), after, until, now, oldest))
         return [FireSum(*row) for row in rows]
 
     def missed(self, key: str, after: int) -> list[Missed]:
         """Return what of a schedule was missed after a moment and not made up for, by reason, the newest first."""
-        return [Missed(*row) for row in self._rows(_MISSED, (key, after))]
+        return [Missed(*row) for row in self.rows(_MISSED, (key, after))]
 
     def fire_of(self, key: str, due_at: int) -> FireRow:
         """
@@ -137,7 +138,7 @@ class FireReads:
 
         Raises: NotFound if it is not decided.
         """
-        found = self._rows(f"{_FIRE} WHERE fire.key = ? AND fire.due_at = ? AND how = 'clock'", (key, due_at))
+        found = self.rows(f"{_FIRE} WHERE fire.key = ? AND fire.due_at = ? AND how = 'clock'", (key, due_at))
         if not found:
             msg = f"schedule {key}: that due time is not decided"
             raise NotFound(msg)

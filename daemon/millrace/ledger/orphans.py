@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import apsw
-
 from millrace.errors import LostClaim, NotFound, WrongStatus
 from millrace.ledger import control
 from millrace.ledger.finish import End, finish
@@ -96,16 +94,16 @@ Piece = list[Orphan]
 def running(reads: Reads) -> Iterator[Piece]:
     """Yield all running jobs, piece by piece, as `not_running`: the caller knows which of them somebody runs."""
     daemon = job_id = ""
-    while rows := _rows(reads, _RUNNING, (daemon, job_id, PIECE)):
+    while rows := reads.rows(_RUNNING, (daemon, job_id, PIECE)):
         daemon, job_id = rows[-1][0], rows[-1][1]
         yield [Orphan("not_running", row[1], row[2], f"attempt {row[2]} of daemon {row[0]}", row[0]) for row in rows]
 
 
 def waiting(reads: Reads) -> Iterator[Piece]:
     """Yield waiting jobs that have no time, and a reason that nothing ends, or that has ended."""
-    paused = {row[0] for row in _rows(reads, _PAUSED, ())}
+    paused = {row[0] for row in reads.rows(_PAUSED, ())}
     last = ("", "", "")
-    while rows := _rows(reads, _WAITING, (*last, PIECE)):
+    while rows := reads.rows(_WAITING, (*last, PIECE)):
         last = rows[-1][:3]
         found = []
         for reason, _, job_id, due_at, attempt, queue, *where in rows:
@@ -132,20 +130,20 @@ def _endless(reads: Reads, reason: str, run_id: str | None, stage: str | None, p
 def of_missing_runs(reads: Reads) -> Iterator[Piece]:
     """Yield queued jobs whose run is not there."""
     last = ""
-    while rows := _rows(reads, _RUN_IDS, (last, RUNS)):
+    while rows := reads.rows(_RUN_IDS, (last, RUNS)):
         last = rows[-1][0]
         yield [
             Orphan("no_run", job_id, attempt, f"its run {run_id} is missing")
             for run_id, there in rows
             if not there
-            for job_id, attempt in _rows(reads, _OF_NO_RUN, (run_id, PIECE))
+            for job_id, attempt in reads.rows(_OF_NO_RUN, (run_id, PIECE))
         ]
 
 
 def of_runs(reads: Reads) -> Iterator[Piece]:
     """Yield open runs of which nothing is open, and queued jobs of runs whose upstream has no value."""
     last = ""
-    while rows := _rows(reads, _OPEN_RUNS, (last, RUNS)):
+    while rows := reads.rows(_OPEN_RUNS, (last, RUNS)):
         last = rows[-1][0]
         yield [Orphan("stalled_run", run_id, 0, "nothing of it is open") for run_id, count in rows if not count]
         for run_id, count in rows:
@@ -155,13 +153,13 @@ def of_runs(reads: Reads) -> Iterator[Piece]:
 
 def _of_run(reads: Reads, run_id: str) -> Iterator[Piece]:
     net = Net(reads.plan(run_id))
-    for (stage,) in _rows(reads, _STAGES, (run_id,)):
+    for (stage,) in reads.rows(_STAGES, (run_id,)):
         node = net.nodes.get(stage)
         if node is None or not node.required:
             continue
-        yield _queued_without(reads, net, run_id, stage, _rows(reads, _OWN_JOB, (run_id, stage)))
+        yield _queued_without(reads, net, run_id, stage, reads.rows(_OWN_JOB, (run_id, stage)))
         place = ""
-        while rows := _rows(reads, _OF_STAGE, (run_id, stage, place, PIECE)):
+        while rows := reads.rows(_OF_STAGE, (run_id, stage, place, PIECE)):
             place = rows[-1][0]
             yield _queued_without(reads, net, run_id, stage, rows)
 
@@ -183,9 +181,9 @@ def _missing(reads: Reads, net: Net, run_id: str, stage: str, place: str) -> lis
         if fanout is not None and scope is None:
             continue
         if fanout is not None and fanout == name:
-            found = _rows(reads, _HAS_RECORD, (run_id, name, int(place)))
+            found = reads.rows(_HAS_RECORD, (run_id, name, int(place)))
         else:
-            found = _rows(reads, _HAS_VALUE, (run_id, name, place if fanout is not None else None))
+            found = reads.rows(_HAS_VALUE, (run_id, name, place if fanout is not None else None))
         if not found:
             missing.append(name)
     return missing
@@ -193,7 +191,7 @@ def _missing(reads: Reads, net: Net, run_id: str, stage: str, place: str) -> lis
 
 def of_task(reads: Reads, lane: tuple[str, str, str], kind: str, detail: str) -> Piece:
     """Return the first queued jobs of a queue, client and task, as orphans of a kind."""
-    return [Orphan(kind, job_id, attempt, detail) for job_id, attempt in _rows(reads, _OF_TASK, (*lane, FEW))]
+    return [Orphan(kind, job_id, attempt, detail) for job_id, attempt in reads.rows(_OF_TASK, (*lane, FEW))]
 
 
 # ---- putting right
@@ -233,10 +231,3 @@ def _release(tx: Transaction, found: Orphan, daemon: str) -> None:
         started_at or tx.now_ms, *where,
     )  # fmt: skip
     finish(tx, held, End("release", 0.0, facts={"why": "orphan"}), daemon)
-
-
-def _rows(reads: Reads, sql: str, values: Sequence[Any]) -> list[Any]:
-    try:
-        return reads.connection().execute(sql, values).fetchall()
-    except apsw.Error as error:
-        raise reads.blame(error) from error

@@ -5,13 +5,9 @@ the answer costs the same before ten jobs and before a million.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-
-import apsw
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from millrace.ledger.reads import Reads
     from millrace.ledger.rows import JobRow
 
@@ -92,28 +88,21 @@ class Place(NamedTuple):
 
 def standing(reads: Reads, queue: str) -> Standing:
     """Return a queue as somebody finds it who waits in it."""
-    paused = _rows(reads, _PAUSE, (queue,))
+    paused = reads.rows(_PAUSE, (queue,))
     at, actor = paused[0] if paused else (None, None)
-    lanes = tuple(Lane(*row) for row in _rows(reads, _LANES, (queue,)))
-    longest = _rows(reads, _RUNNING, (queue,)) if any(lane.running for lane in lanes) else []
+    lanes = tuple(Lane(*row) for row in reads.rows(_LANES, (queue,)))
+    longest = reads.rows(_RUNNING, (queue,)) if any(lane.running for lane in lanes) else []
     return Standing(queue, at, actor, lanes, longest[0] if longest else None)
 
 
 def place(reads: Reads, job: JobRow) -> Place:
     """Return how many jobs of its own client stand before a queued one."""
-    higher = _rows(reads, _HIGHER, (job.queue, job.client, job.priority))[0][0]
-    earlier = _rows(reads, _EARLIER, (job.queue, job.client, job.priority, job.queued_at, job.id))[0][0]
+    higher = reads.rows(_HIGHER, (job.queue, job.client, job.priority))[0][0]
+    earlier = reads.rows(_EARLIER, (job.queue, job.client, job.priority, job.queued_at, job.id))[0][0]
     return Place(higher, earlier)
 
 
 def run_ender(reads: Reads, run_id: str) -> str | None:
     """Return who asked for the end of a run; None if nobody did."""
-    found = _rows(reads, _RUN_ENDER, (run_id,))
+    found = reads.rows(_RUN_ENDER, (run_id,))
     return found[0][0] if found else None
-
-
-def _rows(reads: Reads, sql: str, values: Sequence[Any]) -> list[Any]:
-    try:
-        return reads.connection().execute(sql, values).fetchall()
-    except apsw.Error as error:
-        raise reads.blame(error) from error

@@ -65,7 +65,7 @@ class Reads(RunReads, FireReads, EffectReads):
         Raises: NotFound if there is none yet, LedgerForeign if the file is something else.
         """
         reads = Reads(path)
-        reads._rows("SELECT 1 FROM meta")
+        reads.rows("SELECT 1 FROM meta")
         return reads
 
     def close(self) -> None:
@@ -100,7 +100,12 @@ class Reads(RunReads, FireReads, EffectReads):
             self.damage = str(found)
         return found
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """
+        Return what a SELECT of this room finds.
+
+        Raises: LedgerError; LedgerDamaged where the file is; ValueDamaged where one text in it is.
+        """
         try:
             return self.connection().execute(sql, values).fetchall()
         except apsw.Error as error:
@@ -123,7 +128,7 @@ class Reads(RunReads, FireReads, EffectReads):
         Raises: NotFound, which names the candidates if the prefix is not unique.
         """
         low, high = prefix_range(job_id)
-        found = self._rows(f"{_JOB} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
+        found = self.rows(f"{_JOB} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
         if not found:
             msg = f'no job "{job_id}"'
             raise NotFound(msg)
@@ -137,12 +142,12 @@ class Reads(RunReads, FireReads, EffectReads):
         """Return the attempts of a job that are over, oldest first."""
         sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts
                    FROM attempt WHERE job_id = ? ORDER BY attempt"""
-        return [as_attempt(row) for row in self._rows(sql, (job_id,))]
+        return [as_attempt(row) for row in self.rows(sql, (job_id,))]
 
     def events(self, job_id: str) -> list[EventRow]:
         """Return the decisions about a job, oldest first."""
         sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
-        return [as_event(row) for row in self._rows(sql, (job_id,))]
+        return [as_event(row) for row in self.rows(sql, (job_id,))]
 
     def jobs(self, wanted: JobFilter) -> Page:
         """Return a page of jobs, newest first."""
@@ -156,7 +161,7 @@ class Reads(RunReads, FireReads, EffectReads):
         of_status, index = self._of_status(wanted.status, of_run=wanted.run is not None)
         where = " AND ".join([*of_status, *given]) or "TRUE"
         sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
-        rows = self._rows(sql, (*given.values(), wanted.limit + 1))
+        rows = self.rows(sql, (*given.values(), wanted.limit + 1))
         jobs = [as_job(row, self._shown) for row in rows[: wanted.limit]]
         return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
 
@@ -174,14 +179,14 @@ class Reads(RunReads, FireReads, EffectReads):
     def status_counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, from the counters."""
         columns = ", ".join(f"coalesce(sum({status}), 0)" for status in Status)
-        counts = self._rows(f"SELECT {columns} FROM tally")[0]  # noqa: S608 - columns of our own making
+        counts = self.rows(f"SELECT {columns} FROM tally")[0]  # noqa: S608 - columns of our own making
         return {status.value: count for status, count in zip(Status, counts, strict=True)}
 
     def tallies(self) -> list[Tally]:
         """Return the conservation counters."""
         sql = """SELECT queue, client, task, accepted, waiting, queued, running, succeeded, dead, cancelled, pruned
                    FROM tally ORDER BY queue, client, task"""
-        return [Tally(*row) for row in self._rows(sql)]
+        return [Tally(*row) for row in self.rows(sql)]
 
     def queues(self) -> list[QueueRow]:
         """Return the queues that have had work, or are paused, with their depths."""
@@ -191,22 +196,22 @@ class Reads(RunReads, FireReads, EffectReads):
                   GROUP BY queue ORDER BY queue"""
         return [
             QueueRow(queue, bool(paused), waiting, queued, running, self._oldest(queue) if queued else None)
-            for queue, waiting, queued, running, paused in self._rows(sql)
+            for queue, waiting, queued, running, paused in self.rows(sql)
         ]
 
     def paused(self) -> set[str]:
         """Return the queues that are paused."""
-        return {row[0] for row in self._rows("SELECT queue FROM pause")}
+        return {row[0] for row in self.rows("SELECT queue FROM pause")}
 
     def depth(self, queue: str) -> int:
         """Return how many jobs of a queue are open: waiting, queued or running."""
         return int(
-            self._rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0]
+            self.rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0]
         )
 
     def queued(self, queue: str) -> int:
         """Return how many jobs of a queue could be claimed, were it not paused."""
-        return int(self._rows("SELECT coalesce(sum(queued), 0) FROM lane WHERE queue = ?", (queue,))[0][0])
+        return int(self.rows("SELECT coalesce(sum(queued), 0) FROM lane WHERE queue = ?", (queue,))[0][0])
 
     def _oldest(self, queue: str) -> int | None:
         """Return since when the oldest job is queued: the first of each lane and priority, no scan of the backlog."""
@@ -214,10 +219,10 @@ class Reads(RunReads, FireReads, EffectReads):
                   WHERE status = 'queued' AND queue = ? AND client = ? AND priority < ?
                   ORDER BY priority DESC, queued_at LIMIT 1"""
         firsts: list[int] = []
-        for (client,) in self._rows("SELECT client FROM lane WHERE queue = ? AND queued > 0", (queue,)):
+        for (client,) in self.rows("SELECT client FROM lane WHERE queue = ? AND queued > 0", (queue,)):
             below = 1 << 62
             for _ in range(_MOST_PRIORITIES):
-                found = self._rows(sql, (queue, client, below))
+                found = self.rows(sql, (queue, client, below))
                 if not found:
                     break
                 below = found[0][0]
@@ -227,19 +232,19 @@ class Reads(RunReads, FireReads, EffectReads):
     def next_due(self) -> int | None:
         """Return when the next waiting job is due; None if none has a time. Served by job_due."""
         sql = "SELECT min(due_at) FROM job WHERE status = 'waiting' AND due_at IS NOT NULL"
-        found: int | None = self._rows(sql)[0][0]
+        found: int | None = self.rows(sql)[0][0]
         return found
 
     def cancels(self, daemon: str) -> list[str]:
         """Return the running jobs of a daemon that somebody asked to end. Served by job_running."""
         sql = "SELECT id FROM job WHERE status = 'running' AND daemon = ? AND cancel_by IS NOT NULL"
-        return [row[0] for row in self._rows(sql, (daemon,))]
+        return [row[0] for row in self.rows(sql, (daemon,))]
 
     def held_tasks(self, reason: str) -> list[str]:
         """Return the tasks of which jobs wait for a reason. Served by job_waiting."""
         return [
             row[0]
-            for row in self._rows("SELECT DISTINCT task FROM job WHERE status = 'waiting' AND reason = ?", (reason,))
+            for row in self.rows("SELECT DISTINCT task FROM job WHERE status = 'waiting' AND reason = ?", (reason,))
         ]
 
     def balance(self, *, count_rows: bool) -> Balance:
@@ -263,7 +268,7 @@ class Reads(RunReads, FireReads, EffectReads):
 
     def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
         counts: dict[tuple[str, str, str], dict[str, int]] = {}
-        for queue, client, task, status, count in self._rows(
+        for queue, client, task, status, count in self.rows(
             "SELECT queue, client, task, status, count(*) FROM job GROUP BY 1, 2, 3, 4"
         ):
             counts.setdefault((queue, client, task), {})[status] = count
@@ -272,42 +277,42 @@ class Reads(RunReads, FireReads, EffectReads):
     def daemon(self) -> DaemonRow | None:
         """Return the daemon that signed in last."""
         sql = "SELECT id, pid, host, version, started_at, beat_at, stopped_at FROM daemon ORDER BY id DESC LIMIT 1"
-        found = self._rows(sql)
+        found = self.rows(sql)
         return DaemonRow(*found[0]) if found else None
 
     def children(self) -> list[ChildRow]:
         """Return the child processes on record."""
-        return [ChildRow(*row) for row in self._rows("SELECT pid, start_ticks, pgid, daemon, queue FROM child")]
+        return [ChildRow(*row) for row in self.rows("SELECT pid, start_ticks, pgid, daemon, queue FROM child")]
 
     def tokens(self) -> list[TokenRow]:
         """Return all tokens, oldest first."""
         sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token ORDER BY id"
-        return [TokenRow(*row) for row in self._rows(sql)]
+        return [TokenRow(*row) for row in self.rows(sql)]
 
     def token_by_hash(self, sha256: str) -> TokenRow | None:
         """Return the token whose text has this SHA-256 (hex)."""
         sql = "SELECT id, name, role, client, created_at, expires_at, revoked_at FROM token WHERE hash = ?"
-        found = self._rows(sql, (sha256,))
+        found = self.rows(sql, (sha256,))
         return TokenRow(*found[0]) if found else None
 
     def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
         """Return rows of the audit log beyond a number, oldest first."""
         sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?"
-        return [AuditRow(*row) for row in self._rows(sql, (after, limit))]
+        return [AuditRow(*row) for row in self.rows(sql, (after, limit))]
 
     def audit_newest(self, limit: int, *, before: int | None = None) -> list[AuditRow]:
         """Return the newest rows of the audit log, or the newest before a number, newest first."""
         sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?"
-        return [AuditRow(*row) for row in self._rows(sql, (_NO_END if before is None else before, limit))]
+        return [AuditRow(*row) for row in self.rows(sql, (_NO_END if before is None else before, limit))]
 
     def audit_head(self) -> str | None:
         """Return what the ledger says of the newest row of the audit log, None if it never had one."""
-        found = self._rows("SELECT value FROM meta WHERE key = ?", (HEAD,))
+        found = self.rows("SELECT value FROM meta WHERE key = ?", (HEAD,))
         return str(found[0][0]) if found else None
 
     def audit_anchor(self) -> str | None:
         """Return what the ledger says of the last row of the audit log that was pruned, None if none was."""
-        found = self._rows("SELECT value FROM meta WHERE key = ?", (ANCHOR,))
+        found = self.rows("SELECT value FROM meta WHERE key = ?", (ANCHOR,))
         return str(found[0][0]) if found else None
 
     def audit_chain(self) -> Verified:
@@ -331,16 +336,16 @@ class Reads(RunReads, FireReads, EffectReads):
 
     def note(self, name: str) -> str | None:
         """Return the newest note of a name that a daemon left, None if there is none."""
-        found = self._rows("SELECT value FROM meta WHERE key = ?", (PREFIX + name,))
+        found = self.rows("SELECT value FROM meta WHERE key = ?", (PREFIX + name,))
         return str(found[0][0]) if found else None
 
     def ledger_id(self) -> str:
         """Return the id that the ledger got when it was made."""
-        return str(self._rows("SELECT value FROM meta WHERE key = 'ledger'")[0][0])
+        return str(self.rows("SELECT value FROM meta WHERE key = 'ledger'")[0][0])
 
     def data_version(self) -> int:
         """Return a number that changes when another connection has committed."""
-        return int(self._rows("PRAGMA data_version")[0][0])
+        return int(self.rows("PRAGMA data_version")[0][0])
 
 
 def _balance(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]] | None) -> Balance:

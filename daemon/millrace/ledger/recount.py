@@ -54,7 +54,7 @@ class Recount:
     def pieces(self) -> Iterator[int]:
         """Count a piece at a time; yield how many rows it had."""
         while True:
-            rows = self._rows(_SOME, (self._last, self._until, self._piece))
+            rows = self._reads.rows(_SOME, (self._last, self._until, self._piece))
             self._add(rows)
             count = sum(row[4] for row in rows)
             yield count
@@ -68,7 +68,7 @@ class Recount:
         try:
             connection.execute("BEGIN")
             try:
-                self._add(self._rows(_REST, (self._until,)))
+                self._add(self._reads.rows(_REST, (self._until,)))
                 after = {_key(tally): tally for tally in self._reads.tallies()}
             finally:
                 connection.execute("ROLLBACK")
@@ -89,12 +89,6 @@ class Recount:
     def _add(self, rows: Sequence[Any]) -> None:
         for queue, client, task, status, count, *_ in rows:
             self._counts[queue, client, task, status] += count
-
-    def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
-        try:
-            return self._reads.connection().execute(sql, values).fetchall()
-        except apsw.Error as error:
-            raise self._reads.blame(error) from error
 
 
 def _key(tally: Tally) -> Key:

@@ -46,7 +46,8 @@ class RunReads:
     def __init__(self) -> None:
         self._nets: dict[str, Net] = {}  # by run: its plan never changes
 
-    def _rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+        """Return what a SELECT finds; see `Reads.rows`."""
         raise NotImplementedError
 
     def whole(self, text: str) -> str:
@@ -63,7 +64,7 @@ class RunReads:
         Raises: NotFound, which names the candidates if the prefix is not unique.
         """
         low, high = prefix_range(run_id, "a run")
-        found = self._rows(f"{_RUN} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
+        found = self.rows(f"{_RUN} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
         if not found:
             msg = f'no run "{run_id}"'
             raise NotFound(msg)
@@ -82,20 +83,20 @@ class RunReads:
         given = {sql: value for sql, value in conditions.items() if value is not None}
         where = " AND ".join(given) or "TRUE"
         sql = f"{_RUN} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
-        rows = self._rows(sql, (*given.values(), wanted.limit + 1))
+        rows = self.rows(sql, (*given.values(), wanted.limit + 1))
         runs = [self._with_counts(row) for row in rows[: wanted.limit]]
         return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
     def open_runs(self) -> int:
         """Return how many runs are not over. Served by run_open."""
-        return int(self._rows("SELECT count(*) FROM run WHERE status = 'running'")[0][0])
+        return int(self.rows("SELECT count(*) FROM run WHERE status = 'running'")[0][0])
 
     def _with_counts(self, row: tuple[Any, ...]) -> RunRow:
         counts = {
             stage: {name: number for name, number in zip(_COUNTED, numbers, strict=True) if number}
-            for stage, *numbers in self._rows(_COUNTS, (row[0],))
+            for stage, *numbers in self.rows(_COUNTS, (row[0],))
         }
-        records = dict(self._rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY stage", (row[0],)))
+        records = dict(self.rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY stage", (row[0],)))
         return as_run(row, counts, records, self._shown)
 
     def plan(self, run_id: str) -> Plan:
@@ -109,7 +110,7 @@ class RunReads:
     def _net(self, run_id: str) -> Net:
         net = self._nets.get(run_id)
         if net is None:
-            found = self._rows("SELECT text FROM plan WHERE id = (SELECT plan FROM run WHERE id = ?)", (run_id,))
+            found = self.rows("SELECT text FROM plan WHERE id = (SELECT plan FROM run WHERE id = ?)", (run_id,))
             if not found:
                 msg = f"no run {run_id}"
                 raise NotFound(msg)
@@ -124,7 +125,7 @@ class RunReads:
 
         Raises: NotFound if there is no such run; ValueDamaged.
         """
-        found = self._rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
+        found = self.rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
         if not found:
             msg = f"no run {run_id}"
             raise NotFound(msg)
@@ -139,7 +140,7 @@ class RunReads:
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
         Raises: ValueDamaged if one of them is lost.
         """
-        found = arguments.of_job(self._rows, self._net(run_id), run_id, stage, record)
+        found = arguments.of_job(self.rows, self._net(run_id), run_id, stage, record)
         return {name: self.whole(text) for name, text in found.items()}
 
     def outcome(self, run_id: str, stage: str) -> str | None:
@@ -149,7 +150,7 @@ class RunReads:
         Args:
             stage: One that does not run for each record.
         """
-        found = self._rows(_OUTCOME, (run_id, stage))
+        found = self.rows(_OUTCOME, (run_id, stage))
         return self._shown(found[0][0]) if found else None
 
     def results(self, run_id: str, stage: str, after: int, limit: int) -> list[tuple[int, str]]:
@@ -164,9 +165,9 @@ class RunReads:
         """
         fanout = self._net(run_id).fanout_of(stage)
         if fanout == stage:
-            rows = self._rows(_ITEMS, (run_id, fanout, after, limit))
+            rows = self.rows(_ITEMS, (run_id, fanout, after, limit))
         else:
-            found = self._rows(_RESULTS, (run_id, fanout, after, limit, stage))
+            found = self.rows(_RESULTS, (run_id, fanout, after, limit, stage))
             rows = [(number, arguments.unsealed(text, stage)) for number, text in found]
         return [(number, self.whole(text)) for number, text in rows]
 
@@ -178,32 +179,32 @@ class RunReads:
         """
         fanout = self._net(run_id).fanout_of(stage)
         sql = "SELECT position, records FROM fanout WHERE run_id = ? AND stage = ?"
-        found = self._rows(sql, (run_id, fanout))
+        found = self.rows(sql, (run_id, fanout))
         position, records = found[0] if found else (0, 0)
         if fanout == stage:
             return records, position - records, 0
         sql = "SELECT succeeded, skipped FROM run_count WHERE run_id = ? AND stage = ?"
-        succeeded, skipped = next(iter(self._rows(sql, (run_id, stage))), (0, 0))
+        succeeded, skipped = next(iter(self.rows(sql, (run_id, stage))), (0, 0))
         return succeeded, max(0, position - succeeded - skipped), skipped
 
     def runs_of(self, job_ids: Sequence[str]) -> list[str]:
         """Return the runs that jobs belong to. Served by the jobs' ids."""
         sql = """SELECT DISTINCT run_id FROM job
           WHERE id IN (SELECT value FROM json_each(?)) AND run_id IS NOT NULL"""
-        return [row[0] for row in self._rows(sql, (json.dumps(job_ids),))]
+        return [row[0] for row in self.rows(sql, (json.dumps(job_ids),))]
 
     def runs_to_cancel(self, limit: int = 100) -> list[str]:
         """Return runs whose cancellation has jobs left to look at. Served by run_cancel."""
         sql = "SELECT id FROM run WHERE cancel_at IS NOT NULL LIMIT ?"
-        return [row[0] for row in self._rows(sql, (limit,))]
+        return [row[0] for row in self.rows(sql, (limit,))]
 
     def runs_to_resume(self, limit: int = 100) -> dict[str, int]:
         """Return runs of which somebody has put back only a part, and how many are undone. Served by run_resume."""
         sql = """SELECT id, (SELECT sum(dead + cancelled) FROM run_count WHERE run_id = run.id)
           FROM run WHERE resume_at IS NOT NULL LIMIT ?"""
-        return dict(self._rows(sql, (limit,)))
+        return dict(self.rows(sql, (limit,)))
 
     def progress(self, job_id: str) -> ProgressRow | None:
         """Return how far a job says it is; None if it has not said."""
-        found = self._rows("SELECT done, total, started_at, at FROM progress WHERE job_id = ?", (job_id,))
+        found = self.rows("SELECT done, total, started_at, at FROM progress WHERE job_id = ?", (job_id,))
         return ProgressRow(*found[0]) if found else None

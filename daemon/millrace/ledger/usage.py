@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import apsw
-
 from millrace.ledger import blob_rows
 
 if TYPE_CHECKING:
@@ -26,10 +24,7 @@ def table_bytes(reads: Reads) -> dict[str, int]:
 
     Raises: LedgerError.
     """
-    try:
-        return {str(name): int(count) for name, count in reads.connection().execute(_TABLES)}
-    except apsw.Error as error:
-        raise reads.blame(error) from error
+    return {str(name): int(count) for name, count in reads.rows(_TABLES)}
 
 
 def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
@@ -37,10 +32,7 @@ def client_bytes(reads: Reads, tables: dict[str, int]) -> dict[str, int]:
     Return about how many bytes the jobs of each client take: their share of the rows, whatever is in them, and exactly
     what lies in files.
     """
-    try:
-        shares = {str(client): int(count) for client, count in reads.connection().execute(_SHARES)}
-    except apsw.Error as error:
-        raise reads.blame(error) from error
+    shares = {str(client): int(count) for client, count in reads.rows(_SHARES)}
     total, size = sum(shares.values()), sum(tables.get(name, 0) for name in _OF_JOBS)
     files = blob_rows.client_bytes(reads)
     return {

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.clock import SYSTEM, Clock
 from millrace.events import ConservationBroken, ignore
 from millrace.ledger.recount import Recount
+from millrace.ledger.trails import trails
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +26,7 @@ PAUSE_S: Final = 0.005  # between two pieces, so that the count never keeps a co
 
 class _Checked(NamedTuple):
     balance: Balance
+    trails: list[str]
     at_monotonic: float
     took_s: float
 
@@ -63,10 +65,17 @@ class ConservationCheck:
         """
         began = self._clock.monotonic()
         balance = self._counted(end or threading.Event())
+        new = balance.difference != self._told
+        if not balance.difference:
+            found = []
+        elif new or self._last is None:
+            found = [str(trail) for trail in trails(self._reads)]
+        else:
+            found = self._last.trails
         now = self._clock.monotonic()
-        self._last = _Checked(balance, now, now - began)
-        if balance.difference and balance.difference != self._told:
-            self._emit(ConservationBroken(balance.difference, "; ".join(balance.details[:10])))
+        self._last = _Checked(balance, found, now, now - began)
+        if balance.difference and new:
+            self._emit(ConservationBroken(balance.difference, "; ".join(balance.details[:10]), "; ".join(found)))
         self._told = balance.difference
         return balance
 
@@ -90,6 +99,7 @@ class ConservationCheck:
             figures["rows"] = {
                 "difference": self._last.balance.difference,
                 "details": self._last.balance.details[:10],
+                "ids": self._last.trails,
                 "age_s": round(self._clock.monotonic() - self._last.at_monotonic, 1),
                 "took_s": round(self._last.took_s, 3),
             }

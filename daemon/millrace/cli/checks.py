@@ -214,7 +214,7 @@ def _balanced(reads: Reads) -> Iterator[Check]:
         return
     from millrace.ledger.trails import trails
 
-    left = "; ".join(map(str, trails(reads))) or "nothing is left that would tell their ids; the log may"
+    left = "; ".join(map(str, trails(reads))) or "nothing is left of them: who submitted them was told their ids"
     text = f"difference of {balance.difference}: {'; '.join(balance.details)}. {left}"
     yield Check("conservation", "fail", text, "jobs vanished or doubled: keep a copy of the ledger and report it")
 

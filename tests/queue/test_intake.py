@@ -307,6 +307,21 @@ def test_a_closed_ledger_gives_nothing_and_hangs_nobody(tmp_path: Path) -> None:
     house.close()
 
 
+def test_a_claim_that_has_just_come_is_left_to_the_worker_that_waits_for_it(house: House) -> None:
+    """A queue that was at rest for long had no claim that anybody could have come for."""
+    intake = house.intake(workers=2)
+    intake.tend()
+    intake.tend()
+    queue_up(house, 1)
+    intake.wake()
+    settle(house)
+    intake.tend()
+    settle(house)
+    held = intake.take(LIMIT_S)
+    assert held is not None
+    assert held.attempt == 1
+
+
 def test_what_was_claimed_ahead_of_long_jobs_goes_back(house: House) -> None:
     """Short jobs let many be claimed ahead; when long ones follow, all those would hold up whoever is more urgent."""
     intake, moves = house.intake(workers=2), house.ledger.moves
@@ -322,7 +337,7 @@ def test_what_was_claimed_ahead_of_long_jobs_goes_back(house: House) -> None:
     settle(house)
     assert house.ledger.reads.status_counts()["running"] == 2 + MOST_AHEAD
     intake.tend()
-    assert house.ledger.reads.status_counts()["running"] == 2 + MOST_AHEAD, "workers came for two of them"
+    assert house.ledger.reads.status_counts()["running"] == 2 + MOST_AHEAD, "nobody had the time to come for them"
 
     intake.tend()
     intake.wake()

@@ -61,7 +61,7 @@ class Intake:
         self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
         self._stopped = False
         self._mean_s = 1.0
-        self._taken = self._taken_then = 0  # claims that workers took, now and at the last `tend`
+        self._first_then: Claim | None = None  # the first that was ready at the last `tend`
         self.trouble: str | None = None  # why claims fail, if that is told nowhere else
 
     def wake(self) -> None:
@@ -91,7 +91,6 @@ class Intake:
                 return []
             share = min(len(self._ready) // self.limit, MOST - 1)
             claims = [self._ready.popleft() for _ in range(share)]
-            self._taken += share
             ask = self._wanted()
         self._claim(ask)
         return claims
@@ -112,8 +111,9 @@ class Intake:
         Whoever is more urgent, or has a fair share, would wait behind them; and a pause, or a cancel, would not hold.
         """
         with self._changed:
-            stale = list(self._ready) if self._taken == self._taken_then else []
-            self._taken_then = self._taken
+            first = self._ready[0] if self._ready else None
+            stale = list(self._ready) if first is not None and first is self._first_then else []
+            self._first_then = first
             if stale:
                 self._ready.clear()
                 self._mean_s = max(self._mean_s, 2 * AHEAD_S * self.limit)  # so that nothing is claimed ahead for now
@@ -161,7 +161,6 @@ class Intake:
         if self._stopped or not self._may_start():
             return None
         self.busy += 1
-        self._taken += 1
         return self._ready.popleft()
 
     def _wanted(self) -> int:

@@ -41,9 +41,12 @@ demo: $(READY) ## kill a daemon in the middle of its work, and see what became o
 # What starts daemons for every test takes minutes, and is part of `make check`.
 DAEMONS := tests/process tests/docs/test_pages.py
 
+# One process more than there are cores: many tests wait for others most of the time.
+BESIDE := -n $(shell expr $$(nproc) + 1)
+
 .PHONY: test
 test: $(READY) ## run the suite in under 3 minutes (make test ARGS="-k retry" picks)
-	$(PYTEST) -n auto $(addprefix --ignore=,tests/faults $(DAEMONS)) $(ARGS)
+	$(PYTEST) $(BESIDE) $(addprefix --ignore=,tests/faults $(DAEMONS)) $(ARGS)
 
 .PHONY: test/daemons
 test/daemons: $(READY) ## drive real daemons, and follow every page of the docs

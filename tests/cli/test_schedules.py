@@ -126,6 +126,38 @@ def test_a_relative_path_is_one_of_the_site_whoever_asks_from_where(
         assert Path.cwd() == folder
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "submit load path=day.csv",
+        "submit load --lines lines.jsonl",
+        "submit load --payload @line.json",
+        "run books path=day.csv",
+        "run books --dry-run path=day.csv",
+    ],
+)
+def test_a_relative_path_in_a_payload_is_one_of_the_site(
+    site: Site,
+    call: Callable[..., Done],
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+) -> None:
+    """The daemon will read it there. The files of the call itself are those of the caller."""
+    (site.root / "cli_jobs" / "files.py").write_text(FILE_JOBS)
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "day.csv").write_text("1")
+    for name in ("line.json", "lines.jsonl"):
+        (elsewhere / name).write_text('{"path": "day.csv"}\n')
+    monkeypatch.chdir(elsewhere)
+    refused = call(*words.split())
+    assert refused.code == 2
+    assert f"there is no file {site.root / 'day.csv'}" in refused.err
+    (site.root / "day.csv").write_text("1")
+    assert call(*words.split()).code == 0
+    assert Path.cwd() == elsewhere
+
+
 def test_a_caller_whose_folder_is_gone_is_answered(timed: Site) -> None:
     """Whatever is relative is so to the site."""
     gone = timed.root / "gone"

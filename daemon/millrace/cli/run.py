@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from millrace.cli.output import as_json, echo_json
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.cli.stages import stage_table
 from millrace.cli.submit import misused, read_payload, word_map
 from millrace.cli.times import Duration
@@ -52,7 +52,8 @@ def run(session: Session, /, pipeline: str, words: tuple[str, ...], **options: A
         wanted = _submission(session, pipeline, words, options, max_body=opened.site.settings.web.max_body)
         if options["dry_run"]:
             return _plan(opened, wanted, as_json=options["as_json"])
-        started = opened.submitter.start_run(wanted)
+        with inside(opened.site.places.root):
+            started = opened.submitter.start_run(wanted)
         if started.existed:
             tell("The key is known: this is the run that has it; nothing was started.")
         if options["wait"]:
@@ -92,7 +93,8 @@ def _submission(
 
 def _plan(opened: OpenSite, wanted: RunSubmission, *, as_json: bool) -> int:
     """Print the run that would be started: its checked inputs, and the stages in the order in which they run."""
-    planned = opened.submitter.plan_run(wanted)
+    with inside(opened.site.places.root):
+        planned = opened.submitter.plan_run(wanted)
     stages = opened.registry.find_pipeline(planned.pipeline).describe()["stages"]
     if as_json:
         facts = {"pipeline": planned.pipeline, "client": planned.client, "priority": planned.priority}

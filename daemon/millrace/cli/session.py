@@ -199,7 +199,7 @@ class Session:
 @contextmanager
 def inside(root: Path) -> Iterator[None]:
     """
-    Be in the folder of a site, as its daemon is: a relative path in a schedule is judged where it will be used.
+    Be in the folder of a site, as its daemon is: a relative path in a payload is judged where it will be used.
 
     Whatever the caller named must have been read, or made absolute, before: config.toml too.
     """

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from millrace.cli.output import as_json, echo_json
-from millrace.cli.session import Session, pass_session, tell
+from millrace.cli.session import Session, inside, pass_session, tell
 from millrace.cli.times import Duration, ago
 from millrace.clock import MS
 from millrace.errors import PayloadError, Problem
@@ -105,7 +105,8 @@ def _submit_one(session: Session, task: str, words: tuple[str, ...], options: di
     site = session.site()
     with session.opened() as opened:
         wanted = _submission(session, task, words, options, site)
-        accepted = opened.submitter.submit(wanted)
+        with inside(site.places.root):
+            accepted = opened.submitter.submit(wanted)
         if accepted.existed:
             tell("The key is known: this is the job that has it; nothing was added.")
         else:
@@ -225,7 +226,8 @@ def _submit_lines(session: Session, task: str | None, options: dict[str, Any]) -
             max_body=site.settings.web.max_body,
             common=common,
         )
-        counts = submit_lines(opened.submitter, lines, session.clock)
+        with inside(site.places.root):
+            counts = submit_lines(opened.submitter, lines, session.clock)
     _tell_due(session, common["due_at"], site)
     if options["as_json"]:
         echo_json(counts.as_json())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from millrace.ledger.run_rows import RunRow
     from tests.ledger.rig import Book
 
-BAD = JobError("PayloadError", "it does not fit")
+BAD = JobError("BadItem", "it does not fit")
 ERROR = JobError("ValueError", "no")
 
 

@@ -17,7 +17,7 @@ from millrace.observe import explain_look
 from millrace.observe.explain import Around
 from millrace.process.stuck import StuckNotes
 from tests.ledger.rig import LIMIT_S, Book, OwnClock
-from tests.ledger.runs_rig import LINE, Works
+from tests.ledger.runs_rig import BAD, LINE, Works
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -524,7 +524,26 @@ def test_a_bad_item_is_dead_without_an_attempt(book: Book) -> None:
     found = explained(book, job_id)
 
     assert found.code == "dead.bad_item"
-    assert "PayloadError: it does not fit" in texts(found)
+    assert "without an attempt" in texts(found)
+    assert "BadItem: it does not fit" in texts(found)
+
+
+def test_a_bad_item_that_was_put_back_as_it_came_is_told_as_that(book: Book) -> None:
+    """Whoever has corrected the file meanwhile must learn that the run does not read it again."""
+    works = Works(book)
+    run_id = works.start(LINE)
+    works.fan_out(2, bad=[1])
+    works.work_off()
+    assert "start a new run" in "".join(str(change.text) for change in run_explained(works, run_id).change)
+    ((job_id,),) = book.sql("SELECT id FROM job WHERE run_id = ? AND status = 'dead'", (run_id,))
+    book.ledger.moves.requeue(job_id, actor="cli:ann").wait(LIMIT_S)
+    (held,) = works.claim("lead")
+    book.ledger.moves.give_up(held, BAD, duration_s=0.0, cause="gave up").wait(LIMIT_S)
+
+    found = explained(book, job_id)
+
+    assert found.code == "dead.bad_item"
+    assert "start a new run" in found.change[0].text
 
 
 # ---- queues

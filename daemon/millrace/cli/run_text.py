@@ -13,6 +13,7 @@ from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.timeline import colored_title, fact, moment, place_words, shortened
 from millrace.cli.times import ago, took
 from millrace.clock import MS
+from millrace.observe.explain_dead import BAD_ITEM, is_bad_item
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -131,6 +132,8 @@ def _dead(view: RunView, now_ms: int) -> Iterator[str]:
     more = "" if count <= len(view.dead) else f", the newest {len(view.dead)}"
     yield f"{colored_title('Dead')}, {plural(count, 'job')}{more} (millrace dead show ID)"
     yield dead_of_run(view.dead, now_ms)
+    if any(map(is_bad_item, view.dead)):
+        yield BAD_ITEM
     if view.run.status != "running":
         yield f"Put them back when the cause is mended: millrace runs resume {view.run.id}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from millrace.errors import BadItem
 from millrace.observe.explain import Because, Change, lasted, many
 from millrace.observe.explain_past import attempt_words
 from millrace.observe.explain_waits import Told
@@ -29,6 +30,15 @@ _MEND: Final = {
     "poison": "Find what brings its process down (a native library, its memory: [queues.{queue}] memory).",
     "result": "Let the task return what is JSON and not too large (then start the daemon anew).",
 }
+BAD_ITEM: Final = (
+    "An item that does not fit is kept as it came. Correct it at its source, and start a new run; or let the type of "
+    "its stage take such items (then start the daemon anew)."
+)
+
+
+def is_bad_item(job: JobRow) -> bool:
+    """Whether a dead job stands for an item of a fan-out that did not fit its type."""
+    return job.error is not None and job.error.type == BadItem.__name__
 
 
 def dead(job: JobRow, attempts: Sequence[AttemptRow], events: Sequence[EventRow]) -> Told:
@@ -39,10 +49,10 @@ def dead(job: JobRow, attempts: Sequence[AttemptRow], events: Sequence[EventRow]
         return Told(
             "dead.abandoned", [Because(job.finished_at, "dead.abandoned", text)], _cures(job, "It was too late.")
         )
-    if not job.attempt:
-        text = f"It is dead without an attempt: the item that came for it does not fit{_error(job)}."
-        cure = "Correct what the source gives, and start a new run; or let the stage take such items, and:"
-        return Told("dead.bad_item", [Because(job.finished_at, "dead.bad_item", text)], _cures(job, cure))
+    if is_bad_item(job):
+        how = "" if job.attempt else " without an attempt"
+        text = f"It is dead{how}: the item that came for it does not fit{_error(job)}."
+        return Told("dead.bad_item", [Because(job.finished_at, "dead.bad_item", text)], _cures(job, BAD_ITEM))
     last = attempts[-1] if attempts else None
     cause = str(last.facts.get("cause", "")) if last else ""
     code = f"dead.{cause.replace(' ', '_') or 'failed'}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.observe.explain import NO_DAEMON, START, Around, Because, Change, Explanation, clock_time, many
+from millrace.observe.explain_dead import BAD_ITEM, is_bad_item
 from millrace.observe.explain_past import waits_for
 from millrace.observe.explain_waits import Pause, Told
 
@@ -46,7 +47,7 @@ def explain_run(known: RunFacts, around: Around) -> Explanation:
     source = " ".join(filter(None, (run.source.kind, run.source.name)))
     because = [Because(run.created_at, "run.started", f"It was started from {source}.")]
     if run.edition > 1:
-        text = f"Records were put back after it had collected: what was collected is so for the {run.edition}. time."
+        text = f"Records were put back after it had collected: what it came to is edition {run.edition}."
         because.append(Because(None, "run.edition", text))
     told = _running(known, around) if run.status == "running" else _over(known)
     facts: dict[str, Any] = {
@@ -162,6 +163,7 @@ def _over(known: RunFacts) -> Told:
     run = known.run
     resume = Change("Mend the cause, then put back all that died:", f"millrace runs resume {run.id}")
     look = [Change("See why one died:", f"millrace explain {known.dead[0].id}")] if known.dead else []
+    look += [Change(BAD_ITEM)] if any(map(is_bad_item, known.dead)) else []
     match run.status:
         case "failed":
             text = "It failed, as a stage of the run itself has no result."

@@ -234,6 +234,21 @@ class ResultDropped(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class OutcomeRefused(Event):
+    """
+    An attempt has ended, and the ledger could not take what became of it: it is offered again each second, and not run
+    again. Told once for each kind of error, until all outcomes are written.
+    """
+
+    EVENT: ClassVar[str] = "job.outcome_refused"
+    LEVEL: ClassVar[str] = "error"
+    job_id: str
+    attempt: int
+    outcome: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class JobLogged(Event):
     """A line that a job wrote (`log`, or its standard output)."""
 
@@ -314,7 +329,7 @@ class LedgerLocked(Event):
 
 @dataclass(frozen=True, slots=True)
 class PartRestarted(Event):
-    """A supervised part of the daemon had died and was started again."""
+    """A part of the daemon failed, or had died: it is tried or started again. Told once for each reason in a row."""
 
     EVENT: ClassVar[str] = "daemon.part_restarted"
     LEVEL: ClassVar[str] = "error"

@@ -168,12 +168,13 @@ class House:
             running=self.running,
         )
 
-    def upkeep(self, *pools: Pool, deaf: bool = False) -> Upkeep:
+    def upkeep(self, *pools: Pool, deaf: bool = False, start: bool = True) -> Upkeep:
         """Make the upkeep of some pools and start it; a deaf one hears nothing of other processes."""
         self.listener = Deaf(self.folder) if deaf else Listener(self.folder)
         upkeep = Upkeep(self.ledger, self.kit, self.running, pools, self.listener)
-        self.upkeeps.append(upkeep)
-        upkeep.start()
+        if start:
+            upkeep.start()
+            self.upkeeps.append(upkeep)
         return upkeep
 
     def submit(self, task: str = "add", **given: Any) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from millrace.ledger.ledger import Ledger
+    from millrace.ledger.ticket import Ticket
     from tests.conftest import Until
 
 
@@ -150,8 +153,70 @@ def test_a_turn_that_fails_is_told_and_upkeep_goes_on(tmp_path: Path, until: Unt
     until(lambda: len(house.ledger.writer._inbox) >= 1)
     house.ledger.writer.submit(lambda tx: tx.run("ROLLBACK"))  # fails the batch that the promotion is in
     standing.go()
-    until(lambda: any(isinstance(event, PartRestarted) and event.part == "upkeep" for event in house.events))
+    until(lambda: any(isinstance(event, PartRestarted) and event.part == "due jobs" for event in house.events))
     until(lambda: house.row(job).status == "queued")
+    house.close()
+
+
+class OneFails:
+    """Moves of which the cancellation of one run fails, by what is no trouble of the ledger as a whole."""
+
+    def __init__(self, house: House, run_id: str) -> None:
+        self._house = house
+        self.run_id = run_id
+
+    def cancel_some(self, run_id: str) -> Ticket[Any]:
+        """Fail for the one run."""
+        if run_id == self.run_id:
+            return self._house.ledger.writer.submit(lambda _tx: json.loads("{"))
+        return self._house.ledger.moves.cancel_some(run_id)
+
+    def __getattr__(self, name: str) -> Any:
+        """Make every other move as the ledger does."""
+        return getattr(self._house.ledger.moves, name)
+
+
+def test_a_piece_that_fails_keeps_nothing_else_from_its_turn(tmp_path: Path, until: Until) -> None:
+    """It is told once and named for as long as it fails; due jobs, cancels and the daemon's beat go on."""
+    clock = OwnClock()
+    house = House(tmp_path, clock=clock)
+    house.ledger.moves.sign_in(DaemonRow("d1", 1, "h", "v", 1, 1, None)).wait(LIMIT_S)
+    tries: list[int] = []
+
+    def broken() -> None:
+        tries.append(1)
+        raise ValueError("no")
+
+    runs = [house.ledger.moves.start_run(NewRun("p", LINE)).wait(LIMIT_S).id for _ in range(3)]
+    for run_id in runs:
+        house.ledger.moves.cancel_run(run_id, actor="cli:ann", limit=0).wait(LIMIT_S)
+    moves: Any = OneFails(house, runs[0])
+    house.kit = replace(house.kit, moves=moves)
+    upkeep = house.upkeep(start=False)
+    upkeep.also["broken"] = broken
+    job = house.submit(due_at=clock.ms + 1)
+    for _ in range(3):
+        clock.advance(20)
+        upkeep.nudge()
+        upkeep._upkeep_turn()
+    assert house.row(job).status == "queued"
+    assert [house.ledger.reads.run(run_id).status for run_id in runs[1:]] == ["cancelled", "cancelled"]
+    found = house.ledger.reads.daemon()
+    assert found is not None
+    assert found.beat_at > 1
+    assert len(tries) == 3
+    assert upkeep.failing["broken"] == "ValueError: no"
+    assert f"run {runs[0]}: JSONDecodeError" in upkeep.failing["cancelled runs"]
+    assert [event.part for event in house.events if isinstance(event, PartRestarted)] == ["broken", "cancelled runs"]
+
+    upkeep.also["broken"] = lambda: None
+    moves.run_id = ""
+    clock.advance(20)
+    upkeep.nudge()
+    upkeep._upkeep_turn()
+    assert upkeep.failing == {}
+    assert house.ledger.reads.run(runs[0]).status == "cancelled"
+    house.listener.close()
     house.close()
 
 
@@ -249,10 +314,10 @@ def test_a_thread_that_ended_by_itself_is_started_again(house: House, until: Unt
     assert upkeep.revive() == []
 
     def leave() -> None:
-        upkeep.also.remove(leave)
+        del upkeep.also["leave"]
         sys.exit()
 
-    upkeep.also.append(leave)
+    upkeep.also["leave"] = leave
     upkeep.nudge()
     assert until(upkeep.revive) == ["upkeep"]
     turn = upkeep.turns["upkeep"]

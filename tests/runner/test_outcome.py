@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from millrace.errors import LedgerFull, LostClaim
-from millrace.events import AttemptEnded, Event, ResultDropped
+from millrace.events import AttemptEnded, Event, OutcomeRefused, ResultDropped
 from millrace.ledger.rows import Claim, JobError
 from millrace.ledger.ticket import Ticket
 from millrace.runner.outcome import (
@@ -53,7 +53,7 @@ class Answers:
 def kit(moves: Answers) -> tuple[Kit, list[Event]]:
     """Return as much of a kit as an outcome needs, and what it emits."""
     events: list[Event] = []
-    return cast("Kit", SimpleNamespace(moves=moves, emit=events.append, unrecorded=deque())), events
+    return cast("Kit", SimpleNamespace(moves=moves, emit=events.append, unrecorded=deque(), refusals={})), events
 
 
 def test_an_outcome_that_found_the_disk_full_is_offered_again() -> None:
@@ -62,12 +62,31 @@ def test_an_outcome_that_found_the_disk_full_is_offered_again() -> None:
     some, events = kit(moves)
 
     record(Ended(HELD, Succeeded("1"), 0.1, {}), some)
-    assert (len(some.unrecorded), events) == (1, [])
+    assert (len(some.unrecorded), len(some.refusals)) == (1, 1)
     assert record_again(some) == 1
     assert len(some.unrecorded) == 1
     record_again(some)
-    assert not some.unrecorded
-    assert [type(event) for event in events] == [AttemptEnded]
+    assert (len(some.unrecorded), some.refusals) == (0, {})
+    assert [type(event) for event in events] == [OutcomeRefused, AttemptEnded]
+
+
+def test_a_refused_outcome_is_told_once_for_each_kind_of_error() -> None:
+    """A disk that is full refuses thousands; a folder that may not be written, quite another one."""
+    moves = Answers(*[LedgerFull("a"), LedgerFull("b"), PermissionError("c")] * 2)
+    some, events = kit(moves)
+
+    for number in range(3):
+        record(Ended(HELD._replace(job_id=f"j{number}"), Succeeded("1"), 0.1, {}), some)
+    told = [(event.job_id, event.error) for event in events if isinstance(event, OutcomeRefused)]
+    assert told == [("j0", "LedgerFull: a"), ("j2", "PermissionError: c")]
+    record_again(some)
+    assert len(events) == 2, "the same trouble as before"
+    moves.errors.extend([None] * 3)
+    record_again(some)
+    assert some.refusals == {}
+    moves.errors.append(LedgerFull("a"))
+    record(Ended(HELD, Succeeded("1"), 0.1, {}), some)
+    assert isinstance(events[-1], OutcomeRefused)
 
 
 def test_an_outcome_of_a_lost_claim_is_not_offered_again() -> None:

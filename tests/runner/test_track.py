@@ -89,6 +89,13 @@ def test_the_attempt_ends_between_two_items_when_it_shall() -> None:
             next(items)
 
 
+@pytest.mark.parametrize(("total", "error"), [(2.0, TypeError), ("3", TypeError), (2**53, ValueError)])
+def test_a_total_that_cannot_be_told_is_an_error_of_the_job(total: Any, error: type[Exception]) -> None:
+    """Whoever divides has a float: in the daemon it would be a broken message, and cost the process."""
+    with pytest.raises(error):
+        track([], total=total)
+
+
 def test_a_total_below_zero_is_refused_at_once() -> None:
     """And not when the first item is asked for."""
     with pytest.raises(ValueError, match="negative"):

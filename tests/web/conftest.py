@@ -163,7 +163,10 @@ def _rig(root: Path, config: str) -> Rig:
         settings=loaded.settings,
         conservation=ConservationCheck(reads),
         clock=SYSTEM,
+        failing=lambda: state.get("failing", {}),
+        refusals=lambda: state.get("refusals", (0, "")),
     )
+    state["conservation"] = facts.conservation
     metrics.watch(facts)
     health = Health(facts)
     house = House(

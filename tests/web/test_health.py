@@ -45,6 +45,25 @@ def test_a_part_without_progress_is_told(make_rig: Callable[..., Any]) -> None:
         assert answer.json()["checks"]["progress"]["why"] == "upkeep has made no progress for 31s"
 
 
+def test_what_fails_behind_turning_threads_is_told(make_rig: Callable[..., Any]) -> None:
+    """Each is tried again and again, and all else goes on: nobody would notice."""
+    rig = make_rig()
+    found = {
+        "progress": ("failing", {"resumed runs": "KeyError: x"}, "resumed runs fails: KeyError: x"),
+        "ledger": ("refusals", (3, "PermissionError: no"), "3 attempts that have ended: PermissionError: no"),
+    }
+    with rig.client("viewer") as client:
+        for check, (name, state, why) in found.items():
+            assert client.get("/health").json()["status"] == "pass"
+            rig.state[name] = state
+            told = client.get("/health").json()["checks"][check]
+            assert (told["status"], why in told["why"]) == ("warn", True)
+            del rig.state[name]
+        rig.state["conservation"].trouble = "KeyError: y"
+        told = client.get("/health").json()["checks"]["conservation"]
+    assert (told["status"], told["trouble"]) == ("warn", "KeyError: y")
+
+
 def test_many_stuck_threads_make_it_unfit(make_rig: Callable[..., Any]) -> None:
     """A few are a nuisance; more of them mean that the pool is lost to jobs that never end."""
     rig = make_rig()

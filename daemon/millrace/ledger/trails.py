@@ -1,6 +1,6 @@
 """
 Which jobs a difference of the balance is about. A row that has vanished has no id any more; what it left behind has:
-its attempts, events, checkpoints, the fire that made it, the place in its run. Read only once a difference is certain.
+its attempts, events, checkpoints, the place in its run. Read only once a difference is certain.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FEW: Final = 20
 
 # Only what is removed together with its job, or must not be removed while this stands: what stays behind by itself
-# (a fire that is over, a settled effect) says nothing.
+# (a fire, a settled effect) says nothing.
 _LEFT: Final = {
     "attempt": ("an attempt", ""),
     "event": ("an event", ""),
@@ -23,7 +23,6 @@ _LEFT: Final = {
     "progress": ("its progress", ""),
     "effect_wait": ("a wait for an effect", ""),
     "effect": ("an effect in doubt", "status IN ('begun', 'doubt') AND "),
-    "fire": ("a fire that is open", "state = 'open' AND job_id IS NOT NULL AND "),
 }
 _WITHOUT_ROW: Final = """  -- jobs of which a table still knows
 SELECT DISTINCT job_id FROM {table} WHERE {which}NOT EXISTS (SELECT 1 FROM job WHERE id = job_id) LIMIT ?"""

@@ -55,6 +55,7 @@ class ConservationCheck:
         self._orphans = orphans
         self._last: _Checked | None = None
         self._told = 0
+        self.trouble: str | None = None  # why the last comparison, or the search for orphans, failed
 
     def refresh(self, end: threading.Event | None = None) -> Balance:
         """
@@ -95,6 +96,7 @@ class ConservationCheck:
         """Return the balance now, and what the last comparison with the rows found."""
         balance = self._reads.balance(count_rows=False)
         figures: dict[str, Any] = {**balance.as_json(), "rows": None, "orphans": self._orphans()}
+        figures["trouble"] = self.trouble
         if self._last is not None:
             figures["rows"] = {
                 "difference": self._last.balance.difference,

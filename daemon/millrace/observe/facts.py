@@ -36,6 +36,8 @@ class Facts:
         writer_alive: Whether the ledger's writer works.
         pools: The pools at this moment.
         ages: For each part that must make progress, the seconds since its last turn.
+        failing: For each part that failed at its last turn, the reason.
+        refusals: How many attempts have ended whose outcome the ledger has not yet taken, and why not.
         accepting: Whether the daemon takes work: not while it starts or stops.
         settings: Replaced when they are read again.
         schedules: The schedules at this moment.
@@ -52,3 +54,5 @@ class Facts:
     conservation: ConservationCheck
     clock: Clock
     schedules: Callable[[], ScheduleFacts] = ScheduleFacts
+    failing: Callable[[], Mapping[str, str]] = dict
+    refusals: Callable[[], tuple[int, str]] = lambda: (0, "")

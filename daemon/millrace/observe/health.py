@@ -81,13 +81,17 @@ class Health:
         facts = self._facts
         began = facts.clock.monotonic()
         counts = facts.reads.status_counts()
-        figures = {
+        figures: dict[str, Any] = {
             "writer_alive": facts.writer_alive(),
             "read_s": round(facts.clock.monotonic() - began, 4),
             "jobs": counts,
         }
+        figures["unrecorded"], reason = facts.refusals()
         if not figures["writer_alive"]:
             return Verdict("fail", figures, "the ledger's writer has ended: nothing can be accepted or finished")
+        if figures["unrecorded"]:
+            why = f"the ledger does not take what became of {figures['unrecorded']} attempts that have ended: {reason}"
+            return Verdict("warn", figures, why)
         return Verdict("pass", figures)
 
     def _storage(self) -> Verdict:
@@ -117,12 +121,16 @@ class Health:
 
     def _progress(self) -> Verdict:
         ages = dict(self._facts.ages())
-        figures = {f"{name}_age_s": round(age, 1) for name, age in ages.items()}
+        failing = dict(self._facts.failing())
+        figures: dict[str, Any] = {f"{name}_age_s": round(age, 1) for name, age in ages.items()}
+        figures["failing"] = failing
         name = max(ages, key=lambda part: ages[part], default=None)
-        if name is None or ages[name] < SLOW_S:
-            return Verdict("pass", figures)
-        why = f"{name} has made no progress for {format_duration(ages[name])}"
-        return Verdict("fail" if ages[name] >= HUNG_S else "warn", figures, why)
+        if name is not None and ages[name] >= SLOW_S:
+            why = f"{name} has made no progress for {format_duration(ages[name])}"
+            return Verdict("fail" if ages[name] >= HUNG_S else "warn", figures, why)
+        if failing:
+            return Verdict("warn", figures, "; ".join(f"{part} fails: {why}" for part, why in failing.items()))
+        return Verdict("pass", figures)
 
     def _pools(self) -> Verdict:
         pools = self._facts.pools()
@@ -153,6 +161,8 @@ class Health:
         if figures["difference"]:
             why = f"{figures['difference']} accepted jobs are not accounted for: run `millrace doctor`"
             return Verdict("fail", figures, why)
+        if figures["trouble"]:
+            return Verdict("warn", figures, f"the rows could not be compared with the counters: {figures['trouble']}")
         lost = figures["orphans"]["count"] - figures["orphans"].get("mended", 0)
         if lost > 0:
             return Verdict("warn", figures, f"{lost} jobs or runs do not go on by themselves: run `millrace doctor`")

@@ -84,7 +84,7 @@ class Engine:
         self.upkeep = Upkeep(self.ledger, self._kit, self.running, self._pools, self._listener)
         self.scheduler = self._new_scheduler(settings)
         self._heard.append(self.scheduler.hear)
-        self.upkeep.also.append(self.scheduler.turn)
+        self.upkeep.also["schedules"] = self.scheduler.turn
 
     def _new_children(self, site: Site) -> Children:
         settings, places = site.settings, site.places
@@ -185,6 +185,15 @@ class Engine:
     def ages(self) -> dict[str, float]:
         """Return how many seconds ago each thread that must not hang made its last turn."""
         return {**self.upkeep.ages(), **self.scheduler.ages()}
+
+    def failing(self) -> dict[str, str]:
+        """Return the parts that failed at their last turn, and why."""
+        return dict(self.upkeep.failing)
+
+    def refusals(self) -> tuple[int, str]:
+        """Return how many attempts have ended whose outcome is not written, and why one of them is not."""
+        found = list(self._kit.refusals.values())
+        return len(found), f"{type(found[0]).__name__}: {found[0]}" if found else ""
 
     def schedules(self) -> ScheduleFacts:
         """Return the schedules at this moment."""

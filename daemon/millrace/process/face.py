@@ -7,7 +7,6 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace import __version__
-from millrace.errors import LedgerError
 from millrace.events import PartRestarted, WebStarted
 from millrace.ledger.notes import LISTEN, PROOF
 from millrace.observe.conservation import ConservationCheck
@@ -64,6 +63,8 @@ class Face:
             conservation=self._conservation,
             clock=clock,
             schedules=engine.schedules,
+            failing=engine.failing,
+            refusals=engine.refusals,
         )
         metrics = Metrics(version=__version__)
         metrics.watch(facts)
@@ -120,10 +121,13 @@ class Face:
             try:
                 self._leave(self._conservation.refresh(self._end))
                 self._patrol.look(self._end)
-            except LedgerError as error:
+            except Exception as error:  # noqa: BLE001 - a proof that is never made again would look like a good one
                 if self._end.is_set():
                     return  # the ledger closes under a look that takes long
-                self._bus.emit(PartRestarted("conservation proof", str(error)))
+                self._conservation.trouble = f"{type(error).__name__}: {error}"
+                self._bus.emit(PartRestarted("conservation proof", self._conservation.trouble))
+            else:
+                self._conservation.trouble = None
             if self._clock.wait(self._end, PROOF_EVERY_S):
                 return
 

@@ -9,15 +9,18 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
-from millrace.errors import LedgerError, UnknownTask
+from millrace.errors import MillraceError, UnknownTask
 from millrace.events import EffectInDoubt, PartRestarted
+from millrace.runner.adopted import Adopted
 from millrace.runner.outcome import record_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
+    from typing import Any
 
     from millrace.define.registry import Registry
     from millrace.ledger.ledger import Ledger
+    from millrace.ledger.ticket import Ticket
     from millrace.ledger.transaction import Changes
     from millrace.ledger.wake import Listener
     from millrace.queue.pool import Pool
@@ -43,11 +46,14 @@ class Upkeep:
         self._listener = listener
         self._stop = threading.Event()
         self._due_changed = threading.Event()
-        self.also: list[Callable[[], None]] = []  # what else takes a turn along with upkeep
+        self.also: dict[str, Callable[[], None]] = {}  # what else takes a turn along with upkeep, by name
         self._beat_at = 0.0
         self._tended_at = 0.0
+        self._left_s = 0.0  # for so long nothing is due
         self._seen_version = 0
         self._resumes: dict[str, tuple[int, float]] = {}  # runs that are being resumed: how far, and since when so
+        self._adopted = Adopted(self._clock)
+        self.failing: dict[str, str] = {}  # what failed at its last turn, and why
         self.turns = {"upkeep": self._clock.monotonic(), "wake": self._clock.monotonic()}
         self._threads = {name: self._thread(name) for name in self.turns}
         ledger.on_change.append(self._changed)
@@ -89,14 +95,27 @@ class Upkeep:
 
     def _loop(self, name: str, turn: Callable[[], None]) -> None:
         while not self._stop.is_set():
-            try:
-                turn()
-            except Exception as error:  # noqa: BLE001 - one failed turn must not end upkeep; it is told, and tried again
-                if self._stop.is_set():
-                    return
-                self._kit.emit(PartRestarted(name, f"{type(error).__name__}: {error}"))
+            if not self._did(name, turn):
                 self._clock.wait(self._stop, TURN_S)
             self.turns[name] = self._clock.monotonic()
+
+    def _did(self, name: str, piece: Callable[[], object]) -> bool:
+        """
+        Do one piece of the work; return whether that went well.
+
+        A piece that fails must keep nothing else from its turn. It is tried again at the next one, told once for each
+        reason, and named in `failing` for as long as it fails.
+        """
+        try:
+            piece()
+        except Exception as error:  # noqa: BLE001 - whatever befalls one piece, the others go on
+            reason = f"{type(error).__name__}: {error}"
+            if self.failing.get(name) != reason and not self._stop.is_set():
+                self._kit.emit(PartRestarted(name, reason))
+            self.failing[name] = reason
+            return False
+        self.failing.pop(name, None)
+        return True
 
     # ---- what was written, here or by other processes
 
@@ -130,32 +149,36 @@ class Upkeep:
 
     def _upkeep_turn(self) -> None:
         self._due_changed.clear()
-        due_at = self._ledger.reads.next_due()
-        left_s = TURN_S if due_at is None else (due_at - self._clock.now_ms()) / MS
-        if left_s <= 0:
-            self._kit.moves.promote_due(PROMOTE).wait()
-        for turn in self.also:
-            turn()
+        if not self._did("due jobs", self._promote):
+            self._left_s = TURN_S
+        for name, turn in list(self.also.items()):
+            self._did(name, turn)
         now = self._clock.monotonic()
         if now - self._tended_at >= TURN_S:
             self._tended_at = now
             self._tend(now)
-        if left_s > 0:
-            self._clock.wait(self._due_changed, min(left_s, TURN_S))
+        if self._left_s > 0:
+            self._clock.wait(self._due_changed, min(self._left_s, TURN_S))
+
+    def _promote(self) -> None:
+        """Queue what is due, and note for how many seconds nothing will be."""
+        due_at = self._ledger.reads.next_due()
+        self._left_s = TURN_S if due_at is None else (due_at - self._clock.now_ms()) / MS
+        if self._left_s <= 0:
+            self._kit.moves.promote_due(PROMOTE).wait()
 
     def _tend(self, now: float) -> None:
-        for pool in self._pools.values():
-            pool.tend()
-        self._kit.children.reap_idle()
-        record_again(self._kit)
-        self._go_on_with_runs()
-        self._tell_of_doubts()
+        for name, pool in self._pools.items():
+            self._did(f"queue {name}", pool.tend)
+        self._did("idle processes", self._kit.children.reap_idle)
+        self._did("processes left behind", lambda: self._adopted.take_down(keep=[self._kit.children.helper()]))
+        self._did("outcomes", lambda: record_again(self._kit))
+        self._did("cancelled runs", self._cancel_runs)
+        self._did("resumed runs", self._resume_runs)
+        self._did("effects in doubt", self._tell_of_doubts)
         if now - self._beat_at >= BEAT_S:
             self._beat_at = now
-            try:
-                self._kit.moves.beat().wait(BEAT_S)
-            except LedgerError as error:
-                self._kit.emit(PartRestarted("heartbeat", str(error)))
+            self._did("heartbeat", lambda: self._kit.moves.beat().wait(BEAT_S))
 
     def _tell_of_doubts(self) -> None:
         """Say which effects wait for a person since the last look."""
@@ -163,21 +186,36 @@ class Upkeep:
             for client, key, job_id in self._kit.moves.effects_to_tell().wait():
                 self._kit.emit(EffectInDoubt(client, key, job_id))
 
-    def _go_on_with_runs(self) -> None:
-        """Cancel more jobs of runs whose end was asked for, and put back more where that was; for a turn at most."""
-        until = self._clock.monotonic() + TURN_S
-        reads, moves = self._ledger.reads, self._kit.moves
-        for run_id in reads.runs_to_cancel():
-            while moves.cancel_some(run_id).wait() and self._clock.monotonic() < until:
-                pass
+    def _cancel_runs(self) -> None:
+        """Cancel more jobs of runs whose end was asked for; for a turn at most."""
+        self._for_each(self._ledger.reads.runs_to_cancel(), self._kit.moves.cancel_some)
+
+    def _resume_runs(self) -> None:
+        """Put more jobs back of runs that somebody resumes who has gone; for a turn at most."""
+        reads = self._ledger.reads
         waiting = self._since_when(reads.runs_to_resume())
-        for run_id, (_, since) in waiting.items():
-            if self._clock.monotonic() - since < PATIENCE_S:
-                continue  # whoever resumes it is at it, and will say how many he put back
-            while moves.resume_some(run_id).wait() and self._clock.monotonic() < until:
-                pass
-        left = reads.runs_to_resume()
-        self._resumes = {run_id: (left[run_id], since) for run_id, (_, since) in waiting.items() if run_id in left}
+        now = self._clock.monotonic()
+        # Until then whoever resumes it is at it, and will say how many he put back.
+        alone = [run_id for run_id, (_, since) in waiting.items() if now - since >= PATIENCE_S]
+        try:
+            self._for_each(alone, self._kit.moves.resume_some)
+        finally:
+            left = reads.runs_to_resume()
+            self._resumes = {run_id: (left[run_id], since) for run_id, (_, since) in waiting.items() if run_id in left}
+
+    def _for_each(self, run_ids: Iterable[str], some: Callable[[str], Ticket[Any]]) -> None:
+        """Go on with each run, whatever befalls the others. Raises the first of their errors, naming its run."""
+        until = self._clock.monotonic() + TURN_S
+        failed: list[tuple[str, Exception]] = []
+        for run_id in run_ids:
+            try:
+                while some(run_id).wait() and self._clock.monotonic() < until:
+                    pass
+            except Exception as error:  # noqa: BLE001 - it is raised below, when the others had their turn
+                failed.append((run_id, error))
+        if failed:
+            run_id, first = failed[0]
+            raise MillraceError(f"run {run_id}: {type(first).__name__}: {first}") from first
 
     def _since_when(self, undone: Mapping[str, int]) -> dict[str, tuple[int, float]]:
         """Return for each run how far it is, and since when nobody has got it further."""

@@ -40,6 +40,7 @@ class Kit:
         rules: The decision tables of the site.
         journal: Keeper of permits, filled by an upper room; None answers `unsupported`.
         unrecorded: Outcomes that the ledger could not take yet; `outcome.record_again` empties it.
+        refusals: For each attempt whose outcome is not written, by job and attempt, why not.
     """
 
     registry: Registry
@@ -54,3 +55,4 @@ class Kit:
     journal: Journal | None = None
     random: Random = field(default_factory=Random)
     unrecorded: deque[Ended] = field(default_factory=deque)
+    refusals: dict[tuple[str, int], BaseException] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from millrace.errors import LostClaim
-from millrace.events import AttemptEnded, ResultDropped
+from millrace.events import AttemptEnded, OutcomeRefused, ResultDropped
 
 if TYPE_CHECKING:
     from millrace.ledger.rows import Claim, JobError
@@ -127,11 +127,13 @@ def _committed(ended: Ended, ticket: Ticket[Status], kit: Kit) -> None:
 
 def _settled(ended: Ended, status: str | None, error: BaseException | None, kit: Kit) -> None:
     held, outcome = ended.held, ended.outcome
+    if status is None and error is not None and not isinstance(error, LostClaim):
+        _refused(ended, error, kit)
+        kit.unrecorded.append(ended)
+        return
+    kit.refusals.pop((held.job_id, held.attempt), None)
     if isinstance(error, LostClaim):
         kit.emit(ResultDropped(held.job_id, held.attempt, outcome.name))
-        return
-    if status is None:
-        kit.unrecorded.append(ended)
         return
     kit.emit(
         AttemptEnded(
@@ -148,6 +150,16 @@ def _settled(ended: Ended, status: str | None, error: BaseException | None, kit:
             correlation_id=held.correlation_id,
         )
     )
+
+
+def _refused(ended: Ended, error: BaseException, kit: Kit) -> None:
+    """Note why an outcome is not written; tell it, if no other is refused for that kind of error."""
+    held = ended.held
+    known = {type(other) for other in list(kit.refusals.values())}
+    kit.refusals[held.job_id, held.attempt] = error
+    if type(error) not in known:
+        words = f"{type(error).__name__}: {error}"
+        kit.emit(OutcomeRefused(held.job_id, held.attempt, ended.outcome.name, words))
 
 
 def _reason(outcome: Outcome) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sized
+from operator import index
 from typing import Final, TypeVar
 
 from millrace.clock import SYSTEM
@@ -10,6 +11,7 @@ from millrace.runner.context import context
 
 T = TypeVar("T")
 
+MOST: Final = 2**53  # what any JSON reader keeps exact
 TELL_S: Final = 0.5
 LOOK_S: Final = 0.05  # between two looks whether the attempt shall end
 
@@ -22,14 +24,17 @@ def track(iterable: Iterable[T], total: int | None = None) -> Iterator[T]:
 
     Args:
         iterable: What the job goes through.
-        total: How many items there are, ≥ 0; read from `len` when left out, and unknown where there is none.
+        total: How many items there are, a whole number from 0 to 2**53 - 1; read from `len` when left out, and unknown
+            where there is none.
     Returns: The items, one by one, in order.
-    Raises: ValueError for a total below zero.
+    Raises: TypeError for a total that is no whole number; ValueError for one beyond its bounds.
     """
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
-    if total is not None and total < 0:
-        raise ValueError(f"the total must not be negative: {total}")
+    if total is not None:
+        total = index(total)  # whoever divides has a float: here it is an error of the job, and not of its process
+        if not 0 <= total < MOST:
+            raise ValueError(f"the total must not be negative, nor above {MOST - 1}: {total}")
     return _tracked(iterable, total)
 
 

@@ -6,27 +6,28 @@ import socket
 from typing import TYPE_CHECKING, Any
 
 import apsw
+import pytest
 
 from millrace.cli.main import cli
 from millrace.cli.session import Session
+from millrace.clock import SYSTEM
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.checkup import flaws, sqlite_version
 from millrace.ledger.reads import Reads
-from millrace.ledger.rows import DaemonRow, NewJob
+from millrace.ledger.rows import DaemonRow, NewJob, TokenRow
 from millrace.process.lock import take_lock
+from millrace.web.tokens import hash_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    import pytest
 
     from tests.cli.conftest import Done, Past, Site
 
     Call = Callable[..., Done]
 
 CHECKS = [
-    "settings", "jobs", "sqlite", "state", "disk", "ledger", "conservation", "audit", "orphans", "files", "clock",
-    "token", "listen", "daemon",
+    "settings", "jobs", "sqlite", "state", "rights", "disk", "ledger", "conservation", "audit", "orphans", "files",
+    "backup", "clock", "token", "listen", "daemon",
 ]  # fmt: skip
 
 
@@ -238,3 +239,48 @@ def test_large_values_that_are_lost_are_named_and_strays_counted(call: Call, pas
     assert [check["level"] for check in found] == ["fail", "ok"]
     assert found[0]["text"].startswith("1 large value lost: ")
     assert any(job_id in found[0]["text"] for job_id in ids)
+
+
+def test_a_token_of_another_ledger_is_told(call: Call, past: Past, site: Site) -> None:
+    """After the backup of another site was put back, the file is there and opens nothing."""
+    token = site.state / "admin.token"
+    token.write_text("mr_of_another_ledger\n")
+    token.chmod(0o600)
+    check = examined(call)["token"]
+    assert (check["level"], "none of this ledger's" in check["text"]) == ("warn", True)
+    assert check["repair"].startswith("millrace tokens create")
+    row = TokenRow("t1", "first", "admin", None, 0, None, None)
+    past.moves.add_token(row, hash_of("mr_of_another_ledger"), actor="cli:ann").wait()
+    assert examined(call)["token"]["level"] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("notes", "level", "said"),
+    [
+        ({}, "ok", "the daemon has made none yet"),
+        ({"backup": {"at": 0}}, "ok", "the last is"),
+        ({"backup": {"at": -3 * 86_400_000}}, "warn", "the last good backup is"),
+        ({"backup": {"at": -10}, "backup_failed": {"at": 0, "reason": "no space"}}, "fail", "failed: no space"),
+        ({"backup": {"at": 0}, "restore_test": {"problems": ["a page is torn"]}}, "fail", "a page is torn"),
+    ],
+)
+def test_backups_that_fail_are_told(
+    call: Call, past: Past, notes: dict[str, dict[str, Any]], level: str, said: str
+) -> None:
+    """The day on which one is needed is too late to hear of it."""
+    config = past.ledger.path.parents[1] / "config.toml"
+    config.write_text(config.read_text() + '\n[backup]\nevery = "1d"\n')
+    now_ms = SYSTEM.now_ms()
+    for name, note in notes.items():
+        past.moves.note(name, json.dumps(note | {"at": now_ms + note["at"]} if "at" in note else note)).wait()
+    check = examined(call)["backup"]
+    assert (check["level"], said in check["text"]) == (level, True), check
+
+
+def test_over_a_ledger_that_is_none_no_start_is_advised(call: Call, past: Past, site: Site) -> None:
+    """The start would be refused as well."""
+    past.ledger.close()
+    site.ledger.write_text("no ledger at all, but long enough to be read as one " * 100)
+    found = examined(call)
+    assert found["ledger"]["level"] == "fail"
+    assert (found["daemon"]["level"], found["daemon"]["repair"]) == ("fail", "first see what is said of the ledger")

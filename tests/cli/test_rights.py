@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -66,3 +67,35 @@ def test_a_command_without_rights_says_so_in_one_line(shut: Site, ledger: int, f
     assert str(shut.state) in lines[0]
     assert "may not be" in lines[0]
     assert not (shut.root / "mine.tar.gz").exists()
+
+
+@pytest.mark.parametrize("name", ["millrace.db", "millrace.db-wal", "millrace.db.lock", "millrace.db-blobs"])
+def test_doctor_names_the_file_that_may_not_be_written_and_the_cure(shut: Site, name: str) -> None:
+    """All that the state folder tells is well then, and yet nothing can be accepted."""
+    path = shut.state / name
+    if not path.exists():
+        path.mkdir() if name.endswith("blobs") else path.touch()
+    path.chmod(0o500 if path.is_dir() else 0o400)
+    argv = [*(POWERLESS if ROOT else []), *shut.argv("doctor", "--json")]
+    environ = {"PATH": "/usr/bin:/bin", "PYTHONPATH": PACKAGE, "LANG": "C.UTF-8", "LOGNAME": "tess"}
+    done = subprocess.run(argv, env=environ, cwd=shut.root, capture_output=True, text=True, timeout=60, check=False)
+    if "setpriv:" in done.stderr:
+        pytest.skip(f"setpriv is not allowed here: {done.stderr}")
+    path.chmod(0o700)
+    (check,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "rights"]
+    assert (done.returncode, check["level"]) == (1, "fail")
+    assert str(path) in check["text"]
+    assert check["repair"].startswith("chmod u+rw")
+    assert check["repair"].endswith(str(path))
+
+
+@pytest.mark.skipif(not ROOT, reason="only the superuser can give files away")
+def test_doctor_tells_the_superuser_what_the_daemons_user_cannot_write(shut: Site) -> None:
+    """Whatever root called last may have made it; root itself notices nothing."""
+    os.chown(shut.state, 65534, 65534)
+    os.chown(shut.ledger, 65534, 65534)
+    (shut.state / "millrace.db-blobs").mkdir()
+    done = shut.process("doctor", "--json")
+    found = [check for check in json.loads(done.out)["checks"] if check["name"] == "rights"]
+    assert any("millrace.db-blobs belongs to root" in check["text"] for check in found)
+    assert all(check["level"] == "warn" and "chown -R nobody" in check["repair"] for check in found)

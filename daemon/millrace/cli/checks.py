@@ -172,6 +172,7 @@ def check_sqlite_version() -> Iterator[Check]:
 
 def check_ledger(session: Session) -> Iterator[Check]:
     """Whether the ledger is sound, accounts for every job, and agrees with the clock."""
+    from millrace.cli.backup_checks import check_backup
     from millrace.cli.file_checks import check_files
     from millrace.cli.orphan_checks import check_orphans
 
@@ -182,6 +183,7 @@ def check_ledger(session: Session) -> Iterator[Check]:
             yield from _chained(reads)
             yield from check_orphans(reads)
             yield from check_files(session, reads)
+            yield from check_backup(session, reads)
             yield from _timely(session, reads)
     except NotFound:
         yield Check("ledger", "ok", f"{session.places.ledger} is made by the first start")
@@ -192,7 +194,7 @@ def check_ledger(session: Session) -> Iterator[Check]:
     except LedgerForeign as error:
         yield Check("ledger", "fail", str(error), "let [site] state or [database] url name the ledger of this site")
     except NotPermitted as error:
-        yield Check("ledger", "fail", str(error), "sudo -u with that user")
+        yield Check("ledger", "fail", str(error), as_owner(session.places))
     except MillraceError as error:
         yield Check("ledger", "fail", str(error), "stop the daemon, keep a copy of the file, and restore a backup")
 
@@ -244,9 +246,9 @@ def _timely(session: Session, reads: Reads) -> Iterator[Check]:
         yield Check("clock", "ok", f"{rfc3339(now_ms)}, and no row is from the future")
 
 
-def check_token(places: Places) -> Iterator[Check]:
-    """Whether the first admin token is kept from others."""
-    path = places.state / TOKEN_FILE
+def check_token(session: Session) -> Iterator[Check]:
+    """Whether the first admin token is kept from others, and still opens this ledger."""
+    path = session.places.state / TOKEN_FILE
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -255,7 +257,23 @@ def check_token(places: Places) -> Iterator[Check]:
     except OSError as error:
         yield Check("token", "warn", f"{path}: {error.strerror}", "look as the daemon's user")
         return
-    yield _token(path, found)
+    check = _token(path, found)
+    if check.level == "ok" and _void(session, path):
+        repair = f"millrace tokens create NAME --role admin, and remove {path}"
+        check = Check("token", "warn", f"the token in {path} is none of this ledger's any more", repair)
+    yield check
+
+
+def _void(session: Session, path: Path) -> bool:
+    """Whether a token is not known to the ledger, or was revoked: so after the backup of another site was put back."""
+    from millrace.web.tokens import hash_of
+
+    try:
+        with session.reads() as reads:
+            row = reads.token_by_hash(hash_of(path.read_text().strip()))
+    except (MillraceError, OSError, UnicodeDecodeError):
+        return False  # not to be told from here; other checks name what is wrong
+    return row is None or row.revoked_at is not None
 
 
 def _token(path: Path, found: os.stat_result) -> Check:
@@ -307,8 +325,24 @@ def _bind_error(host: str, port: int) -> str | None:
     return None
 
 
-def check_daemon(session: Session, pid: int | None) -> Iterator[Check]:
-    """Whether the daemon runs and makes progress."""
+def as_owner(places: Places) -> str:
+    """Return how to call a command as the daemon's user, who owns the state folder."""
+    from millrace.cli.rights_checks import user_name
+
+    try:
+        owner = places.state.stat().st_uid
+    except OSError:
+        return "sudo -u with the daemon's user"
+    if owner == os.geteuid():
+        return f"all in the state folder must be this user's: sudo chown -R {user_name(owner)} {places.state}"
+    return f"sudo -u {user_name(owner)} with the same words"
+
+
+def check_daemon(session: Session, pid: int | None, *, sound: bool) -> Iterator[Check]:
+    """Whether the daemon runs and makes progress. Over a ledger that is not sound it takes and does nothing."""
+    if pid is None and not sound:
+        yield Check("daemon", "fail", "not running: nothing is taken", "first see what is said of the ledger")
+        return
     if pid is None:
         yield Check("daemon", "warn", "not running: jobs are taken and wait", "millrace serve")
         return

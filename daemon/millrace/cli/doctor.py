@@ -8,6 +8,7 @@ import click
 
 from millrace.cli import checks
 from millrace.cli.output import as_json, colored, echo_json, plain
+from millrace.cli.rights_checks import check_rights
 from millrace.cli.session import Session, pass_session
 from millrace.errors import MillraceError
 
@@ -53,14 +54,19 @@ def _examine(session: Session) -> Iterator[Check]:
     try:
         pid = session.daemon_pid()
     except MillraceError as error:
-        yield checks.Check("daemon", "fail", str(error), "sudo -u with that user")
+        yield checks.Check("daemon", "fail", str(error), checks.as_owner(places))
+        yield from checks.check_state(places)
+        yield from check_rights(places)
         return
     yield from checks.check_state(places)
+    yield from check_rights(places)
     yield from checks.check_disk(places)
-    yield from checks.check_ledger(session)
-    yield from checks.check_token(places)
+    of_ledger = list(checks.check_ledger(session))
+    yield from of_ledger
+    yield from checks.check_token(session)
     yield from checks.check_listen(session, pid=pid)
-    yield from checks.check_daemon(session, pid)
+    sound = not any(check.name == "ledger" and check.level == "fail" for check in of_ledger)
+    yield from checks.check_daemon(session, pid, sound=sound)
     if pid is not None:
         yield from checks.check_threads(session)
 

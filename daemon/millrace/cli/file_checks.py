@@ -27,7 +27,12 @@ def check_files(session: Session, reads: Reads) -> Iterator[Check]:
     strays = len(blob_rows.strays(reads, session.clock.now_ms() - STRAY_MS))
     if lost:
         text = f"{plural(len(lost), 'large value')} lost: {'; '.join(islice(lost, _NAMED))}"
-        yield Check("files", "fail", text, "what needs them dies as damaged: put them back from a backup, or retry it")
+        yield Check(
+            "files",
+            "fail",
+            text,
+            "restore a backup that has them, or submit anew what dies of it as damaged",
+        )
     if strays:
         text = f"{plural(strays, 'file')} that no value has, left by a kill"
         yield Check("files", "ok", f"{text}: removed with what is old, or now by `millrace prune`")

@@ -7,7 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from millrace.clock import MS, SYSTEM, SystemClock
-from millrace.ledger.blobs import reference
+from millrace.ledger.blobs import LARGE, reference
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from tests.process.scratch import LIMIT_S, until
@@ -60,6 +60,13 @@ def test_what_goes_for_its_size_alone_is_asked_about_too(make_site: MakeSite) ->
     assert "add --yes" in refused
     assert site.reads.status_counts()["succeeded"] == 30
     assert json.loads(site.run("prune", "--yes", "--json").stdout)["early"] > 0
+
+
+def test_what_large_values_took_counts_as_given_back(make_site: MakeSite) -> None:
+    """They lie in files: the database itself hardly shrinks by them."""
+    site = make_site('[retention]\nsucceeded = "1d"\n')
+    fill(site, 2, json.dumps({"fill": "x" * LARGE}))
+    assert json.loads(site.run("prune", "--yes", "--json").stdout)["returned_bytes"] >= LARGE
 
 
 def test_a_daemon_removes_what_is_old_and_works_on(make_site: MakeSite) -> None:

@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 Level = Literal["ok", "warn", "fail"]
 
 TOKEN_FILE: Final = "admin.token"  # noqa: S105 - the name of a file
+_FOREIGN: Final = (
+    "if it was this site's ledger and something has overwritten it: millrace restore FILE; else let [site] state or "
+    "[database] url name the ledger of this site"
+)
 _SKEW_MS: Final = 60 * MS  # rows of other processes may be this far ahead
 _EARLIEST_MS: Final = 1_750_000_000_000  # June 2025: before that, no clock of a machine with this program is right
 _STALE_BEAT_S: Final = 60.0
@@ -192,7 +196,7 @@ def check_ledger(session: Session) -> Iterator[Check]:
             "ledger", "fail", str(error), "go on with that version: a backup would lack what it has taken since"
         )
     except LedgerForeign as error:
-        yield Check("ledger", "fail", str(error), "let [site] state or [database] url name the ledger of this site")
+        yield Check("ledger", "fail", str(error), _FOREIGN)
     except NotPermitted as error:
         yield Check("ledger", "fail", str(error), as_owner(session.places))
     except MillraceError as error:

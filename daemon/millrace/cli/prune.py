@@ -44,6 +44,7 @@ def prune(session: Session, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     78 bad configuration.
     """
     from millrace.events import ignore
+    from millrace.ledger import blob_rows
     from millrace.process.retention import Retention
 
     settings = session.site().settings.retention
@@ -60,8 +61,9 @@ def prune(session: Session, *, dry_run: bool, yes: bool, as_json: bool) -> None:
             tell("The ledger is larger than max_size: the oldest that is over, and is not dead, goes too.")
         if over_size or any(row.number for row in planned):
             confirm("Remove it?", yes=yes)
+        in_files = blob_rows.total_bytes(reads)
         sums = retention.run(settings)
-        given = retention.give_back(idle=True) * retention.page_size
+        given = retention.give_back(idle=True) * retention.page_size + in_files - blob_rows.total_bytes(reads)
         facts = {"jobs": sums.jobs, "runs": sums.runs, "audit_rows": sums.audit_rows}
         ledger.moves.audit(session.actor, "prune", "", facts).wait()
     _done(sums, given, as_json=as_json)

@@ -140,7 +140,10 @@ def translate(error: apsw.Error) -> LedgerError:
         case apsw.ReadOnlyError():
             return LedgerError("the ledger cannot be written: its file or its file system is read-only for this user")
         case apsw.NotADBError():
-            return LedgerForeign(f"the file is not a database: {text}")
+            return LedgerForeign(
+                "the ledger's file is not a database: if something has overwritten it, keep a copy of it, and put a "
+                "backup back (millrace restore)"
+            )
         case _:
             return LedgerError(f"the ledger could not be used: {text}")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from millrace.ledger import fire_reads
 from millrace.ledger import reads as reads_module
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.rows import JobError, JobFilter, NewJob
@@ -303,6 +304,13 @@ def test_what_schedules_came_to_is_summed_without_looking_up_what_succeeded(book
     for status in ("dead", "cancelled", "waiting", "queued", "running"):
         assert f"USING COVERING INDEX job_{status}" in plan
     assert not re.search(r"SCAN (job|fire)(?! USING COVERING INDEX job_)", plan), plan
+
+
+def test_times_to_come_that_are_decided_are_found_by_their_schedule(book: Book) -> None:
+    """The board asks for all schedules at once, beside a year of their fires."""
+    sql, values = fire_reads._AHEAD, ('["a", "b"]', START_MS)
+    plan = "; ".join(row[3] for row in book.sql(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert "SEARCH fire USING COVERING INDEX" in plan or "SEARCH fire USING PRIMARY KEY" in plan, plan
 
 
 @pytest.mark.parametrize("overlap", ["skip", "allow"])

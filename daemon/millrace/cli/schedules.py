@@ -257,13 +257,15 @@ def _next(row: dict[str, Any], now: int) -> str:
 
 
 def _next_lines(row: dict[str, Any]) -> list[str]:
+    from millrace.observe.explain_schedule import ahead_text
+
     runs = f"{row['kind']} {row['target']}"
     head = [f"{row['schedule']}: {row['words']}", f"  runs  {runs}"]
     if row["problem"]:
         head.append(f"  cannot run: {row['problem']}")
     if row["paused"]:
         head.append(f"  paused by {row['paused_by']}: each of these is skipped")
-    return head + _time_lines(row)
+    return head + _time_lines(row) + ([f"  note  {ahead_text(row['ahead'])}"] if row["ahead"] else [])
 
 
 def _time_lines(row: dict[str, Any]) -> list[str]:

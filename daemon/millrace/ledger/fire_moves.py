@@ -23,6 +23,10 @@ class FireMoves(Handing):
         """Make known which schedules there are, by key and fingerprint; the ticket carries their states."""
         return self._writer.submit(lambda tx: fires.sync(tx, wanted))
 
+    def set_back_schedules(self) -> Ticket[tuple[int, int]]:
+        """Let schedules that are decided further than the clock is go on from now; see `fires.set_back`."""
+        return self._writer.submit(fires.set_back)
+
     def fire(self, decision: Decision) -> Ticket[Fired]:
         """Write what was decided about the due times of a schedule, and submit what is to run; see `fires.fire`."""
         return self._writer.submit(lambda tx: fires.fire(tx, decision))

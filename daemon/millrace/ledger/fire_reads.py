@@ -58,6 +58,9 @@ _MISSED: Final = f"""  -- what of a schedule was missed and not made up for; ser
 SELECT why, sum(count), min(since), max(due_at) FROM fire
  WHERE key = ? AND due_at > ? AND how = 'clock' AND outcome = 'missed' AND NOT {_MADE_UP}
  GROUP BY why ORDER BY max(due_at) DESC"""  # noqa: S608 - text of our own
+_AHEAD: Final = """  -- the due times of some schedules that are still to come and decided; served by the key of fire
+SELECT fire.key, fire.due_at FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
+ WHERE fire.due_at > ?2 AND how = 'clock'"""
 _WAITING: Final = """  -- how many of a schedule wait for their turn; served by fire_open
 SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending'"""
 _SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which may have been set since
@@ -90,6 +93,13 @@ class FireReads:
         """Return the due times of a schedule, after one moment and not after another, that are decided."""
         sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
         return {row[0] for row in self.rows(sql, (key, after, until))}
+
+    def decided_ahead(self, keys: Collection[str], now: int) -> dict[str, set[int]]:
+        """Return the due times after `now` that are decided, by schedule: their clock was ahead then."""
+        found: dict[str, set[int]] = {}
+        for key, due_at in self.rows(_AHEAD, (json.dumps(list(keys)), now)):
+            found.setdefault(key, set()).add(due_at)
+        return found
 
     def turn(self, key: str, *, beside: bool = False) -> Turn:
         """

@@ -31,6 +31,12 @@ SELECT key, fingerprint, last, paused_at, paused_by FROM schedule"""
 _SET: Final = """  -- a schedule that is new, or has other times than before, begins now; a pause stays
 INSERT INTO schedule (key, fingerprint, last) VALUES (?1, ?2, ?3)
 ON CONFLICT DO UPDATE SET fingerprint = ?2, last = ?3"""
+_AHEAD: Final = """  -- the schedules that are decided further than the clock is
+SELECT count(*), max(last) FROM schedule WHERE last > ?"""
+_BACK: Final = """  -- they go on from their latest time that has passed; served by the key of fire
+UPDATE schedule SET last = coalesce(
+  (SELECT max(due_at) FROM fire WHERE fire.key = schedule.key AND due_at <= ?1 AND how = 'clock'), ?1)
+ WHERE last > ?1"""
 _GONE: Final = """  -- what waited for its turn when its schedule went
 UPDATE fire SET state = 'none', outcome = 'skipped', why = 'the schedule was removed'
  WHERE key = ? AND state = 'pending'"""
@@ -88,6 +94,21 @@ def sync(tx: Transaction, wanted: Mapping[str, str]) -> dict[str, ScheduleState]
     changed = [key for key, fingerprint in wanted.items() if key not in known or known[key].fingerprint != fingerprint]
     tx.connection.executemany(_SET, [(key, wanted[key], tx.now_ms) for key in changed])
     return {row[0]: ScheduleState(*row) for row in tx.rows(_STATES)} if changed or known.keys() - wanted else known
+
+
+def set_back(tx: Transaction) -> tuple[int, int]:
+    """
+    Let schedules that are decided further than the clock is go on from now: it was ahead, and was set right.
+
+    A due time that is decided stays so. What passed by the right clock while it was ahead is decided now.
+
+    Returns: How many, and how far the furthest was decided (epoch ms; 0 if there are none).
+    """
+    count, furthest = tx.rows(_AHEAD, (tx.now_ms,))[0]
+    if count:
+        tx.run(_BACK, (tx.now_ms,))
+        news(tx)
+    return count, furthest or 0
 
 
 def fire(tx: Transaction, decision: Decision) -> Fired:

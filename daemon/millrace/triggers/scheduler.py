@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
 from millrace.errors import MillraceError
-from millrace.events import AttemptEnded, RunEnded, ScheduleFired, ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.events import (
+    AttemptEnded,
+    RunEnded,
+    ScheduleFired,
+    ScheduleMissed,
+    SchedulePassedOver,
+    ScheduleProblem,
+    SchedulesSetBack,
+)
 from millrace.ledger.fire_rows import HAND, OVER, Turn
 from millrace.queue.bounds import COMMIT_S
 from millrace.queue.fire import announce, prepared
@@ -259,6 +267,7 @@ class Scheduler:
                 raise
         if self._clockwork is None:
             return
+        self._set_back()
         edition = self._reads.schedule_edition()
         if edition != self._edition:
             self._look()
@@ -271,6 +280,15 @@ class Scheduler:
                 ready |= self._waiting
         for key in ready:
             self._go_on(key)
+
+    def _set_back(self) -> None:
+        """Let what a clock that was ahead has decided go on from now: else nothing fires until that time comes."""
+        if all(held.last <= self._clock.now_ms() for held in self._held.values()):
+            return
+        count, furthest = self._moves.set_back_schedules().wait(COMMIT_S)
+        if count:
+            self._emit(SchedulesSetBack(count, round((furthest - self._clock.now_ms()) / MS, 3)))
+        self._look()
 
     def _look(self) -> None:
         """Learn anew how far all schedules are decided, which are paused, and what waits."""

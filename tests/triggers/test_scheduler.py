@@ -13,7 +13,7 @@ import pytest
 from millrace.clock import parse_time
 from millrace.errors import WrongStatus
 from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem, SchedulesSetBack
-from millrace.ledger.fire_rows import NewFire, Turn
+from millrace.ledger.fire_rows import ByHand, NewFire, Turn
 from millrace.ledger.fires import LOOKED_AT
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
@@ -192,9 +192,9 @@ def test_many_that_are_over_and_not_noted_to_be_do_not_hold_the_lock(make_room: 
     assert len(room.jobs()) == 2
     assert open_ones(room) == LOOKED_AT + 1
     with pytest.raises(WrongStatus):
-        moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+        moves.fire_now([ByHand(place, NewFire(now, "on_time"), "skip")], actor="ann").wait(LIMIT_S)
     room.end(room.claim())
-    moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+    moves.fire_now([ByHand(place, NewFire(now, "on_time"), "skip")], actor="ann").wait(LIMIT_S)
 
 
 def test_overlap_queue_runs_one_after_the_other(make_room: MakeRoom) -> None:
@@ -562,8 +562,8 @@ def test_a_fire_by_hand_takes_its_turn(make_room: MakeRoom) -> None:
     schedule = room.scheduler.timetable.schedules["x"]
     submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, room.ledger.reads, emit=room.emit)
     for _ in range(2):
-        ticket = fire_now(schedule, submitter, room.ledger.moves, now=room.clock.now_ms(), actor="cli:ann")
-        assert ticket.wait(LIMIT_S)[0] is None
+        ticket = fire_now([schedule], submitter, room.ledger.moves, now=room.clock.now_ms(), actor="cli:ann")
+        assert ticket.wait(LIMIT_S)[0][0] is None
     for number in range(1, 4):
         assert len(room.jobs()) == number
         room.end(room.claim())

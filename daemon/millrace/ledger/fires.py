@@ -16,6 +16,7 @@ from millrace.ledger.rows import NewJob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from millrace.ledger.fire_rows import ByHand
     from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
@@ -123,28 +124,33 @@ def fire(tx: Transaction, decision: Decision) -> Fired:
     return Fired("done", _write(tx, place, "clock", decision.fires))
 
 
-def fire_now(
-    tx: Transaction, place: tuple[str, str, str], new: NewFire, *, overlap: str, anyway: bool
-) -> tuple[str | None, int]:
+def fire_now(tx: Transaction, wanted: Sequence[ByHand], *, anyway: bool) -> list[tuple[str | None, int]]:
     """
-    Fire a schedule because somebody says so.
+    Fire schedules because somebody says so: all of them or none.
 
     Args:
-        place: Key, schedule and client.
-        overlap: What holds if something of it is open: skip, queue or allow.
-        anyway: Start it in any case.
-    Returns: The job or run, None if it waits for its turn; and the time under which it is kept.
-    Raises: WrongStatus if something of it is open, and overlap is skip.
+        anyway: Start them in any case.
+    Returns: For each the job or run, None if it waits for its turn, and the time under which it is kept.
+    Raises: WrongStatus, naming those of which something is open, where their overlap is skip.
     """
-    open_now = overlap != "allow" and not anyway and _in_the_way(tx, place[0])
-    if open_now and overlap == "skip":
-        raise WrongStatus(f"schedule {place[0]}: the run before is not over, and overlap is skip; --anyway starts it")
-    due_at = new.due_at
-    while tx.rows(_TAKEN, (place[0], due_at, HAND)):
-        due_at += 1
-    wanted = new._replace(due_at=due_at, waits=bool(open_now), work=None if open_now else new.work)
-    ids = _write(tx, place, HAND, (wanted,))
+    looked_at = [one for one in wanted if one.overlap != "allow" and not anyway]
+    busy = {one.place[0] for one in looked_at if _in_the_way(tx, one.place[0])}
+    refused = [one.place[0] for one in looked_at if one.place[0] in busy and one.overlap == "skip"]
+    if refused:
+        which = f"schedule {refused[0]}" if len(refused) == 1 else f"schedules {', '.join(refused)}"
+        tail = " (nothing was fired)" if len(wanted) > 1 else ""
+        raise WrongStatus(f"{which}: the run before is not over, and overlap is skip; --anyway starts it{tail}")
+    fired = [_by_hand(tx, one, waits=one.place[0] in busy) for one in wanted]
     news(tx)
+    return fired
+
+
+def _by_hand(tx: Transaction, one: ByHand, *, waits: bool) -> tuple[str | None, int]:
+    due_at = one.new.due_at
+    while tx.rows(_TAKEN, (one.place[0], due_at, HAND)):
+        due_at += 1
+    new = one.new._replace(due_at=due_at, waits=waits, work=None if waits else one.new.work)
+    ids = _write(tx, one.place, HAND, (new,))
     return (ids[0] if ids else None), due_at
 
 

@@ -21,6 +21,7 @@ from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
 from millrace.triggers.board import board
 from millrace.triggers.deciding import MOST_WAITING, decide
+from millrace.triggers.scheduler import LOOK_S
 from millrace.triggers.timetable import timetable
 from millrace.triggers.today import today
 from tests.ledger.rig import OwnClock
@@ -224,6 +225,25 @@ def test_the_end_of_the_run_before_is_heard(make_room: MakeRoom) -> None:
     assert room.nudged == nudged + 1
     room.scheduler.turn()
     assert len(room.jobs()) == 2
+
+
+def test_what_was_in_the_way_and_is_cancelled_is_not_listened_for_any_more(make_room: MakeRoom) -> None:
+    """The end of a job that never began is not told; in years of a daemon such ones must not pile up."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    for number in range(1, 16):
+        room.pass_time(1, "x")
+        room.scheduler.turn()
+        room.ledger.moves.cancel(room.jobs()[-1].id, actor="cli:ann").wait(LIMIT_S)
+        room.clock.advance(LOOK_S)
+        room.scheduler.turn()
+        assert len(room.jobs()) == number + 1
+        assert len(room.scheduler._awaited) <= 1
+    room.end(room.claim())
+    room.scheduler.turn()
+    room.clock.advance(LOOK_S)
+    room.scheduler.turn()
+    assert not room.scheduler._awaited
 
 
 def test_what_waits_for_its_turn_survives_a_kill(make_room: MakeRoom) -> None:

@@ -326,6 +326,22 @@ def test_a_pause_holds_after_a_restart(make_room: MakeRoom) -> None:
     assert room.jobs() == []
 
 
+def test_a_pause_before_the_start_lets_nothing_of_an_outage_run(make_room: MakeRoom, until: Until) -> None:
+    """After a restore what passed since the backup has run; who knows that pauses, starts, and resumes."""
+    room = make_room(catch_up="all", cron="0 */6 * * *")
+    room.scheduler.stop()
+    room.ledger.moves.pause_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.clock.advance(86_400)
+    room.restart()
+    until(lambda: room.scheduler.lag_s() == 0)
+    room.ledger.moves.resume_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    room.pass_time(6 * 60, "x")
+    until(lambda: room.scheduler.lag_s() == 0)
+    assert room.outcomes("x") == {"skipped": 4, "late": 1}
+    assert len(room.jobs()) == 1
+
+
 def test_a_reload_adds_changes_and_removes_schedules(make_room: MakeRoom) -> None:
     """A schedule that was changed makes up for nothing; one that went fires no more, nor does what waited of it."""
     room = make_room(overlap="queue")

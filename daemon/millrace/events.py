@@ -475,6 +475,16 @@ class SchedulePassedOver(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class SchedulesSetBack(Event):
+    """So many schedules were decided up to `ahead_s` further than the clock is: it was ahead. They go on from now."""
+
+    EVENT: ClassVar[str] = "schedule.set_back"
+    LEVEL: ClassVar[str] = "warning"
+    count: int
+    ahead_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleProblem(Event):
     """A schedule cannot run as it is: each of its times is missed until that is put right. The others run."""
 

@@ -63,6 +63,18 @@ def test_the_list_says_when_in_words_for_each_client(timed: Site, call: Callable
     assert "every day at 02:30" in call("schedules", "list").out
 
 
+def test_times_that_a_clock_ahead_has_decided_are_left_out_of_the_next_ones(
+    timed: Site, call: Callable[..., Done], past: Past
+) -> None:
+    """Nobody waits for what will not come; a note says why."""
+    (before,) = (row["next"] for row in call("schedules", "next", "nightly", "--json").json)
+    decided(past, "nightly", NewFire(parse_time(before[0]["at"]), "on_time", work=NewJob("greet", "default")))
+    (after,) = (row["next"] for row in call("schedules", "next", "nightly", "--json").json)
+    assert after[:2] == before[1:]
+    assert "is decided already, by a clock that was ahead" in call("schedules", "next", "nightly").out
+    assert call("schedules", "list", "--json").json[-1]["next"] == after
+
+
 def test_a_schedule_of_what_is_not_there_is_told_everywhere(timed: Site, call: Callable[..., Done]) -> None:
     """Whoever looks first shall see it."""
     add(timed, '[schedules.typo]\ntask = "gret"\ncron = "@daily"\n')

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.errors import WrongStatus
-from millrace.ledger.fire_rows import Decision, Fired, NewFire
+from millrace.ledger.fire_rows import ByHand, Decision, Fired, NewFire
 from millrace.ledger.rows import NewJob
 from tests.ledger.rig import LIMIT_S, START_MS
 
@@ -21,7 +21,7 @@ PLACE = ("x", "x", "default")
 KILLED = """
 import os, sys
 from pathlib import Path
-from millrace.ledger.fire_rows import Decision, NewFire
+from millrace.ledger.fire_rows import ByHand, Decision, NewFire
 from millrace.ledger.fires import fire
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
@@ -128,12 +128,29 @@ def test_fires_by_hand_in_one_millisecond_are_two(book: Book) -> None:
     """Nobody's wish is dropped for the time it came at."""
     moves = book.ledger.moves
     new = NewFire(START_MS, "on_time", work=JOB)
-    first = moves.fire_now(PLACE, new, overlap="allow", actor="cli:ann").wait(LIMIT_S)
-    second = moves.fire_now(PLACE, new, overlap="allow", actor="cli:ann").wait(LIMIT_S)
+    first = moves.fire_now([ByHand(PLACE, new, "allow")], actor="cli:ann").wait(LIMIT_S)[0]
+    second = moves.fire_now([ByHand(PLACE, new, "allow")], actor="cli:ann").wait(LIMIT_S)[0]
     assert (first[1], second[1]) == (START_MS, START_MS + 1)
     with pytest.raises(WrongStatus, match="--anyway"):
-        moves.fire_now(PLACE, new, overlap="skip", actor="cli:ann").wait(LIMIT_S)
+        moves.fire_now([ByHand(PLACE, new, "skip")], actor="cli:ann").wait(LIMIT_S)
     assert [row.action for row in book.ledger.reads.audit()] == ["schedule.fire"] * 2
+
+
+def test_a_fire_by_hand_is_for_all_clients_or_none(book: Book) -> None:
+    """One that runs refuses all, and is named: else who fires again doubles those that were started."""
+    moves, new = book.ledger.moves, NewFire(START_MS, "on_time", work=JOB)
+    both = [ByHand((f"x@{client}", "x", client), new, "skip") for client in ("aa", "bb")]
+    moves.fire_now(both[1:], actor="cli:ann").wait(LIMIT_S)
+    with pytest.raises(WrongStatus, match=r"^schedule x@bb: .*nothing was fired"):
+        moves.fire_now(both, actor="cli:ann").wait(LIMIT_S)
+    assert book.ledger.reads.fires("x@aa") == []
+    assert len(book.ledger.reads.audit()) == 1
+    fired = moves.fire_now(both, actor="cli:ann", anyway=True).wait(LIMIT_S)
+    assert [work_id is not None for work_id, _ in fired] == [True, True]
+    with pytest.raises(WrongStatus, match=r"^schedules x@aa, x@bb: "):
+        moves.fire_now(both, actor="cli:ann").wait(LIMIT_S)
+    waiting = [one._replace(overlap="queue") for one in both]
+    assert [work_id for work_id, _ in moves.fire_now(waiting, actor="cli:ann").wait(LIMIT_S)] == [None, None]
 
 
 def test_the_looks_at_what_is_open_use_their_index(book: Book) -> None:

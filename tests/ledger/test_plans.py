@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
+from millrace.ledger import fire_reads
 from millrace.ledger import reads as reads_module
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.rows import JobError, JobFilter, NewJob
-from millrace.ledger.run_rows import RunFilter
+from millrace.ledger.run_rows import NewRun, RunFilter
 from tests.ledger.rig import LIMIT_S, START_MS, Book, hold
 from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works
 
@@ -296,13 +297,52 @@ def test_doubts_of_a_run_that_is_pruned_are_looked_for_among_those_that_are_open
     assert "SEARCH job USING" in plan
 
 
-def test_what_schedules_came_to_is_summed_without_looking_up_what_succeeded(book: Book) -> None:
-    """A day of hundreds of minute-schedules is a million jobs, nearly all of which succeeded."""
+def test_what_few_fires_came_to_is_summed_without_a_look_at_the_backlog(book: Book) -> None:
+    """Twenty fires of a day took more than a second beside 600,000 jobs that were queued."""
     (plan,) = plans(book, lambda: book.ledger.reads.fire_sums(["a", "b"], START_MS, START_MS + 1, now=START_MS))
+    assert plan.count("SEARCH fire USING PRIMARY KEY (key=? AND due_at>? AND due_at<?)") == 3
+    assert "SEARCH job USING PRIMARY KEY (id=?)" in plan
+    assert not re.search(r"SCAN (job|run|fire)|INDEX job_", plan), plan
+
+
+def test_what_many_fires_came_to_is_summed_without_looking_up_what_succeeded(book: Book) -> None:
+    """A day of hundreds of minute-schedules is a million jobs, nearly all of which succeeded."""
+    sql = f"EXPLAIN QUERY PLAN {fire_reads.SUMS % fire_reads.OF_MANY}"
+    plan = "; ".join(row[3] for row in book.sql(sql, ('["a", "b"]', START_MS, START_MS + 1, START_MS, "")))
     assert "SEARCH fire USING PRIMARY KEY (key=? AND due_at>? AND due_at<?)" in plan
     for status in ("dead", "cancelled", "waiting", "queued", "running"):
         assert f"USING COVERING INDEX job_{status}" in plan
     assert not re.search(r"SCAN (job|fire)(?! USING COVERING INDEX job_)", plan), plan
+
+
+def test_few_and_many_fires_are_summed_alike(book: Book) -> None:
+    """There are two ways to find what did not succeed, and one truth."""
+    moves = book.ledger.moves
+    last = wait(moves.sync_schedules({"x": "1"}))["x"].last
+    jobs = [NewFire(last + at, "on_time", expected_by=last + 50, work=NewJob("add", "q")) for at in range(1, 6)]
+    waits = NewFire(last + 8, "late", waits=True)
+    rest = [NewFire(last + 6, "missed", "why"), NewFire(last + 7, "skipped", "why"), waits]
+    wait(moves.fire(Decision("x", "x", "default", last, last + 8, (*jobs, *rest), alone=False)))
+    claims = book.claim(3)
+    wait(moves.succeed(claims[0], "1", duration_s=0.1))
+    wait(moves.give_up(claims[1], ERROR, duration_s=0.1, cause="gave up"))
+    queued = next(row.job_id for row in book.ledger.reads.fires("x") if row.job_id and row.status == "queued")
+    wait(moves.cancel(queued, actor="ann"))
+    run = NewFire(last + 9, "late", work=NewRun("p", LINE))
+    wait(moves.fire(Decision("x", "x", "default", last + 8, last + 9, (run,), alone=False)))
+    span, now = ('["x"]', last, last + 100), last + 60
+    few = book.sql(fire_reads.SUMS % fire_reads.OF_FEW, (*span, now))
+    many = book.sql(fire_reads.SUMS % fire_reads.OF_MANY, (*span, now, ""))
+    assert few == many == [tuple(one) for one in book.ledger.reads.fire_sums(["x"], last, last + 100, now=now)]
+    statuses = {row[2] for row in few}
+    assert statuses >= {"succeeded", "dead", "cancelled", "queued", "running", None}
+
+
+def test_times_to_come_that_are_decided_are_found_by_their_schedule(book: Book) -> None:
+    """The board asks for all schedules at once, beside a year of their fires."""
+    sql, values = fire_reads.AHEAD, ('["a", "b"]', START_MS)
+    plan = "; ".join(row[3] for row in book.sql(f"EXPLAIN QUERY PLAN {sql}", values))
+    assert "SEARCH fire USING COVERING INDEX" in plan or "SEARCH fire USING PRIMARY KEY" in plan, plan
 
 
 @pytest.mark.parametrize("overlap", ["skip", "allow"])

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from millrace.observe.explain import Explanation
+    from tests.conftest import Until
 
 MAKE = "millrace backfill s --from 2027-01-15T"
 
@@ -149,6 +150,21 @@ def test_what_nobody_has_decided_is_told(room: Callable[..., Room]) -> None:
     assert codes(found)[:2] == ["no_daemon", "schedule.undecided"]
     assert "6 times from 2027-01-15T" in found.because[1].text
     assert not any("backfill" in (one.command or "") for one in found.change)
+
+
+def test_times_to_come_that_a_clock_ahead_has_decided_are_told(room: Callable[..., Room], until: Until) -> None:
+    """Who waits for them learns that they do not come again, and which is the next one."""
+    hasty = room(overlap="allow", catch_up="all")
+    hasty.clock.ms += 1_800_000
+    until(lambda: len(hasty.fires("s")) == 3 and hasty.scheduler.lag_s() == 0)
+    hasty.clock.ms -= 1_800_000
+    hasty.scheduler.turn()
+
+    found = explained(hasty)
+
+    assert codes(found) == ["schedule.never", "schedule.ahead", "schedule.next"]
+    assert "3 times from 2027-01-15T08:10:00Z to 2027-01-15T08:30:00Z are decided already" in found.because[1].text
+    assert "the next time is 2027-01-15T08:40:00" in found.because[2].text
 
 
 def test_a_paused_one_names_who_did_it(room: Callable[..., Room]) -> None:

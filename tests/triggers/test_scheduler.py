@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from millrace.clock import parse_time
 from millrace.errors import WrongStatus
-from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem
-from millrace.ledger.fire_rows import NewFire, Turn
+from millrace.events import ClockJumped, ScheduleMissed, SchedulePassedOver, ScheduleProblem, SchedulesSetBack
+from millrace.ledger.fire_rows import ByHand, NewFire, Turn
 from millrace.ledger.fires import LOOKED_AT
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from millrace.queue.submit import Submitter
 from millrace.triggers.acts import backfill, fire_now
+from millrace.triggers.board import board
 from millrace.triggers.deciding import MOST_WAITING, decide
+from millrace.triggers.scheduler import LOOK_S
 from millrace.triggers.timetable import timetable
+from millrace.triggers.today import today
 from tests.ledger.rig import OwnClock
 from tests.triggers.rig import LIMIT_S, Room
 
@@ -189,9 +193,9 @@ def test_many_that_are_over_and_not_noted_to_be_do_not_hold_the_lock(make_room: 
     assert len(room.jobs()) == 2
     assert open_ones(room) == LOOKED_AT + 1
     with pytest.raises(WrongStatus):
-        moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+        moves.fire_now([ByHand(place, NewFire(now, "on_time"), "skip")], actor="ann").wait(LIMIT_S)
     room.end(room.claim())
-    moves.fire_now(place, NewFire(now, "on_time"), overlap="skip", actor="ann").wait(LIMIT_S)
+    moves.fire_now([ByHand(place, NewFire(now, "on_time"), "skip")], actor="ann").wait(LIMIT_S)
 
 
 def test_overlap_queue_runs_one_after_the_other(make_room: MakeRoom) -> None:
@@ -221,6 +225,25 @@ def test_the_end_of_the_run_before_is_heard(make_room: MakeRoom) -> None:
     assert room.nudged == nudged + 1
     room.scheduler.turn()
     assert len(room.jobs()) == 2
+
+
+def test_what_was_in_the_way_and_is_cancelled_is_not_listened_for_any_more(make_room: MakeRoom) -> None:
+    """The end of a job that never began is not told; in years of a daemon such ones must not pile up."""
+    room = make_room(overlap="queue")
+    room.pass_time(1, "x")
+    for number in range(1, 16):
+        room.pass_time(1, "x")
+        room.scheduler.turn()
+        room.ledger.moves.cancel(room.jobs()[-1].id, actor="cli:ann").wait(LIMIT_S)
+        room.clock.advance(LOOK_S)
+        room.scheduler.turn()
+        assert len(room.jobs()) == number + 1
+        assert len(room.scheduler._awaited) <= 1
+    room.end(room.claim())
+    room.scheduler.turn()
+    room.clock.advance(LOOK_S)
+    room.scheduler.turn()
+    assert not room.scheduler._awaited
 
 
 def test_what_waits_for_its_turn_survives_a_kill(make_room: MakeRoom) -> None:
@@ -301,6 +324,22 @@ def test_a_pause_holds_after_a_restart(make_room: MakeRoom) -> None:
     room.restart()
     room.pass_time(1, "x")
     assert room.jobs() == []
+
+
+def test_a_pause_before_the_start_lets_nothing_of_an_outage_run(make_room: MakeRoom, until: Until) -> None:
+    """After a restore what passed since the backup has run; who knows that pauses, starts, and resumes."""
+    room = make_room(catch_up="all", cron="0 */6 * * *")
+    room.scheduler.stop()
+    room.ledger.moves.pause_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.clock.advance(86_400)
+    room.restart()
+    until(lambda: room.scheduler.lag_s() == 0)
+    room.ledger.moves.resume_schedule("x", actor="cli:ann").wait(LIMIT_S)
+    room.scheduler.turn()
+    room.pass_time(6 * 60, "x")
+    until(lambda: room.scheduler.lag_s() == 0)
+    assert room.outcomes("x") == {"skipped": 4, "late": 1}
+    assert len(room.jobs()) == 1
 
 
 def test_a_reload_adds_changes_and_removes_schedules(make_room: MakeRoom) -> None:
@@ -463,6 +502,78 @@ def test_what_was_decided_while_the_clock_was_ahead_is_not_decided_again(tmp_pat
         assert len(times) == len(room.jobs())
 
 
+YEARS_MS = 4 * 365 * 86_400_000
+
+
+def set_ahead(room: Room, until: Until, by_ms: int) -> None:
+    """Let the clock be ahead until the schedule has seen it, and set it right."""
+    room.clock.ms += by_ms
+    until(lambda: bool(room.fires("x")) and room.scheduler.lag_s() == 0)
+    room.clock.ms -= by_ms
+
+
+def told_set_back(room: Room) -> list[SchedulesSetBack]:
+    """Return what was told of schedules that were decided too far."""
+    return [event for event in room.events if isinstance(event, SchedulesSetBack)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_clock_that_was_years_ahead_silences_nothing(make_room: MakeRoom, until: Until, *, restarts: bool) -> None:
+    """Once it is right each morning fires, in the same daemon and in the next one; and it is told, once."""
+    room, day = make_room(cron="0 6 * * *", overlap="allow"), 24 * 60
+    set_ahead(room, until, YEARS_MS)
+    if restarts:
+        room.restart()
+    room.scheduler.turn()
+    start = room.clock.now_ms()
+    for number in range(60):
+        room.pass_time(day, "x")
+        if number == 30:
+            room.restart()
+        room.scheduler.turn()
+    until(lambda: room.scheduler.lag_s() == 0)
+    times = [row.due_at for row in room.ledger.reads.fires("x", after=start, until=room.clock.now_ms())]
+    assert len(times) == 60
+    assert {before - after for before, after in pairwise(times)} == {day * 60_000}
+    (told,) = told_set_back(room)
+    assert told.count == 1
+    assert told.ahead_s == pytest.approx(YEARS_MS / 1000, abs=2 * 86400)
+
+
+def test_what_passed_by_the_right_clock_while_it_was_ahead_is_made_up_for(make_room: MakeRoom, until: Until) -> None:
+    """The daemon took a morning of this year for one of another: it comes as after an outage, and not in silence."""
+    room = make_room(cron="0 6 * * *", overlap="allow")
+    room.pass_time(24 * 60, "x")
+    before = room.fires("x")[-1].due_at
+    room.clock.ms += YEARS_MS
+    until(lambda: len(room.fires("x")) > 1 and room.scheduler.lag_s() == 0)
+    room.pass_time(24 * 60, "x")
+    room.clock.ms -= YEARS_MS
+    room.scheduler.turn()
+    room.scheduler.fire("x")
+    rows = room.ledger.reads.fires("x", after=before, until=room.clock.now_ms())
+    assert [(row.due_at, row.outcome) for row in rows] == [(before + 86_400_000, "late")]
+
+
+def test_a_schedule_that_ran_under_a_clock_that_was_ahead_does_not_run_twice(make_room: MakeRoom, until: Until) -> None:
+    """Three minutes came too early; when they come again they are decided, and the fourth one runs."""
+    room = make_room(overlap="allow", catch_up="all")
+    set_ahead(room, until, 3 * 60_000)
+    assert len(room.jobs()) == 3
+    room.scheduler.turn()
+    after, (minute, *_) = room.clock.now_ms(), [row.due_at for row in room.fires("x")]
+    (row,) = board(room.scheduler.timetable, room.scheduler.timetable.named("x"), room.ledger.reads, now=after)
+    (line,) = today(room.scheduler.timetable, room.ledger.reads, after).lines
+    assert (parse_time(row["next"][0]["at"]), row["ahead"]["count"], row["last_fire"]) == (minute + 180_000, 3, None)
+    assert line.next_at == minute + 180_000, "the next three are decided"
+    for _ in range(4):
+        room.pass_time(1, "x")
+    until(lambda: room.scheduler.lag_s() == 0)
+    times = [row.due_at for row in room.fires("x")]
+    assert {after - before for before, after in pairwise(times)} == {60_000}
+    assert len(times) == len(room.jobs()) == 4
+
+
 def test_of_many_times_that_are_missed_those_are_left_out_that_were_decided(make_room: MakeRoom) -> None:
     """An outage after the clock was ahead: what ran is not told as missed, and none of the others is left out."""
     room = make_room(catch_up="none", overlap="allow")
@@ -487,8 +598,8 @@ def test_a_fire_by_hand_takes_its_turn(make_room: MakeRoom) -> None:
     schedule = room.scheduler.timetable.schedules["x"]
     submitter = Submitter(room.tasks, room.settings(), room.ledger.moves, room.ledger.reads, emit=room.emit)
     for _ in range(2):
-        ticket = fire_now(schedule, submitter, room.ledger.moves, now=room.clock.now_ms(), actor="cli:ann")
-        assert ticket.wait(LIMIT_S)[0] is None
+        ticket = fire_now([schedule], submitter, room.ledger.moves, now=room.clock.now_ms(), actor="cli:ann")
+        assert ticket.wait(LIMIT_S)[0][0] is None
     for number in range(1, 4):
         assert len(room.jobs()) == number
         room.end(room.claim())

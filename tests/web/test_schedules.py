@@ -26,6 +26,11 @@ pipeline = "parcels"
 inputs = { day = "monday" }
 every = "1h"
 overlap = "queue"
+[schedules.twice]
+task = "add"
+payload = { a = 1 }
+cron = "0 6 * * *"
+clients = ["acme", "globex"]
 [schedules.odd]
 task = "ad"
 cron = "@daily"
@@ -49,7 +54,7 @@ def listed(rig: Any, who: str = "viewer") -> dict[str, Any]:
 def test_the_schedules_are_listed_with_words_and_problems(timed: Any) -> None:
     """As the command line has them."""
     rows = listed(timed)
-    assert sorted(rows) == ["flow", "odd", "sum", "sum@acme"]
+    assert sorted(rows) == ["flow", "odd", "sum", "sum@acme", "twice@acme", "twice@globex"]
     assert rows["sum"]["words"] == "every day at 06:00 UTC"
     assert len(rows["flow"]["next"]) == 3
     assert "ad" in rows["odd"]["problem"]
@@ -57,7 +62,7 @@ def test_the_schedules_are_listed_with_words_and_problems(timed: Any) -> None:
 
 def test_a_client_sees_and_touches_its_own_alone(timed: Any) -> None:
     """Others' are answered like those that are not there."""
-    assert list(listed(timed, "acme_viewer")) == ["sum@acme"]
+    assert list(listed(timed, "acme_viewer")) == ["sum@acme", "twice@acme"]
     with timed.client("acme_operator") as client:
         assert client.post("/api/v1/schedules/flow/pause").status_code == 404
         assert client.post("/api/v1/schedules/sum/pause").json()["schedules"][0]["schedule"] == "sum@acme"
@@ -88,6 +93,19 @@ def test_a_fire_answers_with_its_work_and_overlap_refuses_the_next(timed: Any) -
         assert client.get(f"/api/v1/runs/{run['id']}").json()["status"] == "running"
         assert client.post("/api/v1/schedules/flow/fire").json()["fired"][0]["id"] is None
         assert client.post("/api/v1/schedules/odd/fire").status_code == 422
+
+
+def test_a_fire_is_for_all_clients_or_none(timed: Any) -> None:
+    """Who gets 409 and asks again must not double what was started for another client."""
+    with timed.client() as client:
+        client.post("/api/v1/schedules/twice@globex/fire").raise_for_status()
+        before = len(client.get("/api/v1/jobs").json()["jobs"])
+        answer = client.post("/api/v1/schedules/twice/fire")
+        assert answer.status_code == 409
+        assert "twice@globex" in answer.text
+        assert len(client.get("/api/v1/jobs").json()["jobs"]) == before
+        fired = client.post("/api/v1/schedules/twice/fire", params={"anyway": True}).json()["fired"]
+        assert [one["schedule"] for one in fired] == ["twice@acme", "twice@globex"]
 
 
 def test_today_has_the_gaps(timed: Any) -> None:

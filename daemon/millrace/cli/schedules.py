@@ -128,24 +128,20 @@ def fire(session: Session, name: str, *, anyway: bool, as_json: bool) -> None:
     r"""
     Fire the schedule NAME now, whether it is paused or not. Its own times stay as they are.
 
-    NAME is a schedule, for all its clients, or NAME@CLIENT.
+    NAME is a schedule, for all its clients (all are fired, or none), or NAME@CLIENT.
 
     \b
     Exit: 0 fired, or waits for its turn; 4 no such schedule; 5 the run before is
     not over.
     """
-    from millrace.triggers.acts import fire_now
+    from millrace.triggers.acts import fire_now, fired_as_json
     from millrace.triggers.timetable import timetable
 
-    fired = []
     with inside(session.site().places.root), session.opened() as site:
-        found = timetable(site.site.settings, site.registry)
-        for schedule in found.named(name):
-            now = session.clock.now_ms()
-            ticket = fire_now(schedule, site.submitter, site.ledger.moves, now=now, actor=session.actor, anyway=anyway)
-            work_id, _ = ticket.wait()
-            kind = "job" if schedule.kind == "task" else "run"
-            fired.append({"schedule": schedule.key, "kind": kind, "id": work_id})
+        wanted = timetable(site.site.settings, site.registry).named(name)
+        now = session.clock.now_ms()
+        ticket = fire_now(wanted, site.submitter, site.ledger.moves, now=now, actor=session.actor, anyway=anyway)
+        fired = fired_as_json(wanted, ticket.wait())
     if as_json:
         echo_json(fired)
         return
@@ -257,13 +253,15 @@ def _next(row: dict[str, Any], now: int) -> str:
 
 
 def _next_lines(row: dict[str, Any]) -> list[str]:
+    from millrace.observe.explain_schedule import ahead_text
+
     runs = f"{row['kind']} {row['target']}"
     head = [f"{row['schedule']}: {row['words']}", f"  runs  {runs}"]
     if row["problem"]:
         head.append(f"  cannot run: {row['problem']}")
     if row["paused"]:
         head.append(f"  paused by {row['paused_by']}: each of these is skipped")
-    return head + _time_lines(row)
+    return head + _time_lines(row) + ([f"  note  {ahead_text(row['ahead'])}"] if row["ahead"] else [])
 
 
 def _time_lines(row: dict[str, Any]) -> list[str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from millrace.ledger import fires
+from millrace.ledger import audit, fires
 from millrace.ledger.handing import Handing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from millrace.ledger.fire_rows import Decision, Fired, NewFire, ScheduleState
+    from millrace.ledger.fire_rows import ByHand, Decision, Fired, NewFire, ScheduleState
     from millrace.ledger.rows import NewJob
     from millrace.ledger.run_rows import NewRun
     from millrace.ledger.ticket import Ticket
+    from millrace.ledger.transaction import Transaction
 
 
 class FireMoves(Handing):
@@ -22,6 +23,10 @@ class FireMoves(Handing):
     def sync_schedules(self, wanted: Mapping[str, str]) -> Ticket[dict[str, ScheduleState]]:
         """Make known which schedules there are, by key and fingerprint; the ticket carries their states."""
         return self._writer.submit(lambda tx: fires.sync(tx, wanted))
+
+    def set_back_schedules(self) -> Ticket[tuple[int, int]]:
+        """Let schedules that are decided further than the clock is go on from now; see `fires.set_back`."""
+        return self._writer.submit(fires.set_back)
 
     def fire(self, decision: Decision) -> Ticket[Fired]:
         """Write what was decided about the due times of a schedule, and submit what is to run; see `fires.fire`."""
@@ -38,16 +43,17 @@ class FireMoves(Handing):
         return self._writer.submit(lambda tx: fires.drop(tx, key, due_at, how, why))
 
     def fire_now(
-        self, place: tuple[str, str, str], new: NewFire, *, overlap: str, actor: str, anyway: bool = False
-    ) -> Ticket[tuple[str | None, int]]:
-        """Fire a schedule (key, name, client) by hand; see `fires.fire_now`."""
-        return self._act(
-            actor,
-            "schedule.fire",
-            place[0],
-            lambda tx: fires.fire_now(tx, place, new, overlap=overlap, anyway=anyway),
-            {"anyway": True} if anyway else None,
-        )
+        self, wanted: Sequence[ByHand], *, actor: str, anyway: bool = False
+    ) -> Ticket[list[tuple[str | None, int]]]:
+        """Fire schedules by hand, all or none; see `fires.fire_now`. Each has its row in the audit log."""
+
+        def act(tx: Transaction) -> list[tuple[str | None, int]]:
+            fired = fires.fire_now(tx, wanted, anyway=anyway)
+            for one in wanted:
+                audit.write(tx, actor, "schedule.fire", one.place[0], {"anyway": True} if anyway else None)
+            return fired
+
+        return self._writer.submit(act)
 
     def backfill(self, place: tuple[str, str, str], new: Sequence[NewFire], *, actor: str) -> Ticket[int]:
         """Have due times of a schedule (key, name, client) made up for; the ticket carries how many."""

@@ -31,16 +31,27 @@ _OPEN_FIRE: Final = _FIRE.replace("FROM fire LEFT", "FROM fire INDEXED BY fire_o
 _MADE_UP: Final = """(count <= (
       SELECT count(*) FROM fire AS again WHERE again.key = fire.key AND again.due_at >= fire.since
          AND again.due_at <= fire.due_at AND again.how = 'backfill'))"""
-# What is dead, cancelled or open is little beside what succeeded, and stands in indexes of its own: to look each job up
-# among all of a day would cost ten times as much.
-_SUMS: Final = f"""  -- what the due times of a span came to, by schedule; served by the key of fire
-WITH other(id, status) AS MATERIALIZED (
+_SPAN: Final = """json_each(?1) AS wanted CROSS JOIN fire
+    ON fire.key = wanted.value AND fire.due_at > ?2 AND fire.due_at <= ?3 AND how = 'clock'"""
+FEW: Final = 10_000  # fires whose jobs are looked up one by one: about 20 ms
+_COUNT: Final = f"""  -- how many fires a span has, up to a bound; served by the key of fire
+SELECT count(*) FROM (SELECT 1 FROM {_SPAN} LIMIT ?4)"""  # noqa: S608 - text of our own
+# The jobs and runs of fires that have not succeeded. Those of a few fires are looked up, whatever the backlog is. Of
+# many fires nearly all have succeeded, and to look each up among all jobs of a day would cost ten times as much as to
+# read what is dead, cancelled or open, which is little then and stands in indexes of its own.
+OF_FEW: Final = f"""
+  SELECT job.id, job.status FROM {_SPAN} CROSS JOIN job ON job.id = fire.job_id WHERE job.status <> 'succeeded'
+   UNION ALL
+  SELECT run.id, run.status FROM {_SPAN} CROSS JOIN run ON run.id = fire.run_id WHERE run.status <> 'succeeded'"""  # noqa: S608 - text of our own
+OF_MANY: Final = """
   SELECT id, 'dead' FROM job INDEXED BY job_dead WHERE status = 'dead' AND id > ?5
    UNION ALL SELECT id, 'cancelled' FROM job INDEXED BY job_cancelled WHERE status = 'cancelled' AND id > ?5
    UNION ALL SELECT id, 'waiting' FROM job INDEXED BY job_waiting WHERE status = 'waiting'
    UNION ALL SELECT id, 'queued' FROM job INDEXED BY job_queued WHERE status = 'queued'
    UNION ALL SELECT id, 'running' FROM job INDEXED BY job_running WHERE status = 'running'
-   UNION ALL SELECT id, status FROM run WHERE status <> 'succeeded' AND id > ?5)
+   UNION ALL SELECT id, status FROM run WHERE status <> 'succeeded' AND id > ?5"""
+SUMS: Final = f"""  -- what the due times of a span came to, by schedule; served by the key of fire
+WITH other(id, status) AS MATERIALIZED (%s)
 SELECT key, outcome, status, late, why, made_up, sum(count), max(due_at), min(since) FROM (
   SELECT fire.key, outcome, due_at, since, count, iif(outcome = 'missed', why, '') AS why,
     iif(job_id IS NULL AND run_id IS NULL, NULL, coalesce(other.status, 'succeeded')) AS status,
@@ -50,14 +61,15 @@ SELECT key, outcome, status, late, why, made_up, sum(count), max(due_at), min(si
          WHEN job_id IS NULL AND fire.run_id IS NULL OR other.status IN ('waiting', 'queued', 'running') THEN 'overdue'
          ELSE 'done_late' END AS late,
     outcome = 'missed' AND {_MADE_UP} AS made_up
-    FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
-    LEFT JOIN other ON other.id = coalesce(fire.job_id, fire.run_id)
-   WHERE fire.due_at > ?2 AND fire.due_at <= ?3 AND how = 'clock')
+    FROM {_SPAN} LEFT JOIN other ON other.id = coalesce(fire.job_id, fire.run_id))
  GROUP BY key, outcome, status, late, why, made_up"""  # noqa: S608 - text of our own
 _MISSED: Final = f"""  -- what of a schedule was missed and not made up for; served by the key of fire
 SELECT why, sum(count), min(since), max(due_at) FROM fire
  WHERE key = ? AND due_at > ? AND how = 'clock' AND outcome = 'missed' AND NOT {_MADE_UP}
  GROUP BY why ORDER BY max(due_at) DESC"""  # noqa: S608 - text of our own
+AHEAD: Final = """  -- the due times of some schedules that are still to come and decided; served by the key of fire
+SELECT fire.key, fire.due_at FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
+ WHERE fire.due_at > ?2 AND how = 'clock'"""
 _WAITING: Final = """  -- how many of a schedule wait for their turn; served by fire_open
 SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND state = 'pending'"""
 _SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which may have been set since
@@ -90,6 +102,13 @@ class FireReads:
         """Return the due times of a schedule, after one moment and not after another, that are decided."""
         sql = "SELECT due_at FROM fire WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock'"
         return {row[0] for row in self.rows(sql, (key, after, until))}
+
+    def decided_ahead(self, keys: Collection[str], now: int) -> dict[str, set[int]]:
+        """Return the due times after `now` that are decided, by schedule: their clock was ahead then."""
+        found: dict[str, set[int]] = {}
+        for key, due_at in self.rows(AHEAD, (json.dumps(list(keys)), now)):
+            found.setdefault(key, set()).add(due_at)
+        return found
 
     def turn(self, key: str, *, beside: bool = False) -> Turn:
         """
@@ -124,8 +143,11 @@ class FireReads:
         Args:
             now: Epoch ms; what should be done by now and is not is overdue.
         """
-        oldest = first_id(max(0, after - _SLACK_MS))
-        rows = self.rows(_SUMS, (json.dumps(list(keys)), after, until, now, oldest))
+        span = json.dumps(list(keys)), after, until
+        if self.rows(_COUNT, (*span, FEW + 1))[0][0] <= FEW:
+            rows = self.rows(SUMS % OF_FEW, (*span, now))
+        else:
+            rows = self.rows(SUMS % OF_MANY, (*span, now, first_id(max(0, after - _SLACK_MS))))
         return [FireSum(*row) for row in rows]
 
     def missed(self, key: str, after: int) -> list[Missed]:

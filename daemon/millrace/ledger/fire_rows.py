@@ -40,6 +40,20 @@ class NewFire(NamedTuple):
     work: NewJob | NewRun | None = None
 
 
+class ByHand(NamedTuple):
+    """
+    A schedule that somebody fires.
+
+    Args:
+        place: Key, schedule and client.
+        overlap: What holds if something of it is open: skip, queue or allow.
+    """
+
+    place: tuple[str, str, str]
+    new: NewFire
+    overlap: str
+
+
 class Decision(NamedTuple):
     """
     What was decided about the due times of one schedule.

@@ -16,6 +16,7 @@ from millrace.ledger.rows import NewJob
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from millrace.ledger.fire_rows import ByHand
     from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
@@ -31,6 +32,12 @@ SELECT key, fingerprint, last, paused_at, paused_by FROM schedule"""
 _SET: Final = """  -- a schedule that is new, or has other times than before, begins now; a pause stays
 INSERT INTO schedule (key, fingerprint, last) VALUES (?1, ?2, ?3)
 ON CONFLICT DO UPDATE SET fingerprint = ?2, last = ?3"""
+_AHEAD: Final = """  -- the schedules that are decided further than the clock is
+SELECT count(*), max(last) FROM schedule WHERE last > ?"""
+_BACK: Final = """  -- they go on from their latest time that has passed; served by the key of fire
+UPDATE schedule SET last = coalesce(
+  (SELECT max(due_at) FROM fire WHERE fire.key = schedule.key AND due_at <= ?1 AND how = 'clock'), ?1)
+ WHERE last > ?1"""
 _GONE: Final = """  -- what waited for its turn when its schedule went
 UPDATE fire SET state = 'none', outcome = 'skipped', why = 'the schedule was removed'
  WHERE key = ? AND state = 'pending'"""
@@ -90,6 +97,21 @@ def sync(tx: Transaction, wanted: Mapping[str, str]) -> dict[str, ScheduleState]
     return {row[0]: ScheduleState(*row) for row in tx.rows(_STATES)} if changed or known.keys() - wanted else known
 
 
+def set_back(tx: Transaction) -> tuple[int, int]:
+    """
+    Let schedules that are decided further than the clock is go on from now: it was ahead, and was set right.
+
+    A due time that is decided stays so. What passed by the right clock while it was ahead is decided now.
+
+    Returns: How many, and how far the furthest was decided (epoch ms; 0 if there are none).
+    """
+    count, furthest = tx.rows(_AHEAD, (tx.now_ms,))[0]
+    if count:
+        tx.run(_BACK, (tx.now_ms,))
+        news(tx)
+    return count, furthest or 0
+
+
 def fire(tx: Transaction, decision: Decision) -> Fired:
     """Write what was decided about a schedule's due times, and submit what is to run; all of it or nothing."""
     if not tx.rows(_SAME, (decision.key, decision.last)):
@@ -102,28 +124,33 @@ def fire(tx: Transaction, decision: Decision) -> Fired:
     return Fired("done", _write(tx, place, "clock", decision.fires))
 
 
-def fire_now(
-    tx: Transaction, place: tuple[str, str, str], new: NewFire, *, overlap: str, anyway: bool
-) -> tuple[str | None, int]:
+def fire_now(tx: Transaction, wanted: Sequence[ByHand], *, anyway: bool) -> list[tuple[str | None, int]]:
     """
-    Fire a schedule because somebody says so.
+    Fire schedules because somebody says so: all of them or none.
 
     Args:
-        place: Key, schedule and client.
-        overlap: What holds if something of it is open: skip, queue or allow.
-        anyway: Start it in any case.
-    Returns: The job or run, None if it waits for its turn; and the time under which it is kept.
-    Raises: WrongStatus if something of it is open, and overlap is skip.
+        anyway: Start them in any case.
+    Returns: For each the job or run, None if it waits for its turn, and the time under which it is kept.
+    Raises: WrongStatus, naming those of which something is open, where their overlap is skip.
     """
-    open_now = overlap != "allow" and not anyway and _in_the_way(tx, place[0])
-    if open_now and overlap == "skip":
-        raise WrongStatus(f"schedule {place[0]}: the run before is not over, and overlap is skip; --anyway starts it")
-    due_at = new.due_at
-    while tx.rows(_TAKEN, (place[0], due_at, HAND)):
-        due_at += 1
-    wanted = new._replace(due_at=due_at, waits=bool(open_now), work=None if open_now else new.work)
-    ids = _write(tx, place, HAND, (wanted,))
+    looked_at = [one for one in wanted if one.overlap != "allow" and not anyway]
+    busy = {one.place[0] for one in looked_at if _in_the_way(tx, one.place[0])}
+    refused = [one.place[0] for one in looked_at if one.place[0] in busy and one.overlap == "skip"]
+    if refused:
+        which = f"schedule {refused[0]}" if len(refused) == 1 else f"schedules {', '.join(refused)}"
+        tail = " (nothing was fired)" if len(wanted) > 1 else ""
+        raise WrongStatus(f"{which}: the run before is not over, and overlap is skip; --anyway starts it{tail}")
+    fired = [_by_hand(tx, one, waits=one.place[0] in busy) for one in wanted]
     news(tx)
+    return fired
+
+
+def _by_hand(tx: Transaction, one: ByHand, *, waits: bool) -> tuple[str | None, int]:
+    due_at = one.new.due_at
+    while tx.rows(_TAKEN, (one.place[0], due_at, HAND)):
+        due_at += 1
+    new = one.new._replace(due_at=due_at, waits=waits, work=None if waits else one.new.work)
+    ids = _write(tx, one.place, HAND, (new,))
     return (ids[0] if ids else None), due_at
 
 

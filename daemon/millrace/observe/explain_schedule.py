@@ -44,7 +44,7 @@ def explain_schedule(name: str, known: Sequence[ScheduleFacts], around: Around) 
     change: dict[Change, None] = {} if around.served else {START: None}
     for one in known:
         of = f"For client {one.row['client']}: " if len(known) > 1 else ""
-        told = [*_stopped(one), *_undecided(one), *_fires(one, around), *_missed(one), *_next(one)]
+        told = [*_stopped(one), *_undecided(one), *_fires(one, around), *_missed(one), *_ahead(one), *_next(one)]
         because += [reason._replace(text=of + reason.text) for reason in told]
         change |= dict.fromkeys(_cures(one))
     paused = any(one.row["paused"] for one in known)
@@ -82,6 +82,19 @@ def _undecided(one: ScheduleFacts) -> Iterator[Because]:
         span = _span(passed["count"], parse_time(passed["since"]), parse_time(passed["due_at"]))
         text = f"Nobody has decided {span}: the daemon is not running, or is behind; catch_up says what becomes of it."
         yield Because(None, "schedule.undecided", text)
+
+
+def ahead_text(ahead: Mapping[str, Any]) -> str:
+    """Return what is to be said of times to come that do not come again, without a full stop."""
+    span = _span(ahead["count"], parse_time(ahead["since"]), parse_time(ahead["due_at"]))
+    is_ = "is" if ahead["count"] == 1 else "are"
+    return f"{span} {is_} decided already, by a clock that was ahead: what it came to stands, and it does not run again"
+
+
+def _ahead(one: ScheduleFacts) -> Iterator[Because]:
+    """Tell which times to come are decided."""
+    if one.row["ahead"]:
+        yield Because(None, "schedule.ahead", f"{ahead_text(one.row['ahead'])}.")
 
 
 def _missed(one: ScheduleFacts) -> Iterator[Because]:

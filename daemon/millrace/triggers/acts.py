@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import WrongStatus
-from millrace.ledger.fire_rows import NewFire
+from millrace.ledger.fire_rows import ByHand, NewFire
 from millrace.queue.fire import prepared
 from millrace.triggers.timetable import order_of
 
@@ -30,18 +30,37 @@ class Planned(NamedTuple):
 
 
 def fire_now(
-    schedule: Schedule, submitter: Submitter, moves: Moves, *, now: int, actor: str, anyway: bool = False
-) -> Ticket[tuple[str | None, int]]:
+    schedules: Sequence[Schedule],
+    submitter: Submitter,
+    moves: Moves,
+    *,
+    now: int,
+    actor: str,
+    anyway: bool = False,
+) -> Ticket[list[tuple[str | None, int]]]:
     """
-    Fire a schedule now; the ticket carries the job or the run (None if it waits for its turn), or WrongStatus.
+    Fire schedules now, all of them or none; the ticket carries the job or the run of each (None if it waits for its
+    turn), or WrongStatus.
 
     Args:
-        anyway: Start it also while the run before is not over.
+        anyway: Start them also while the run before is not over.
     Raises: UnknownTask, PayloadError, TooLarge.
     """
-    work = prepared(submitter, order_of(schedule, now))
-    new = NewFire(now, "on_time", f"fired by {actor}", now, expected_by=schedule.expected_by(now), work=work)
-    return moves.fire_now(place_of(schedule), new, overlap=schedule.overlap, actor=actor, anyway=anyway)
+    wanted = []
+    for schedule in schedules:
+        work = prepared(submitter, order_of(schedule, now))
+        new = NewFire(now, "on_time", f"fired by {actor}", now, expected_by=schedule.expected_by(now), work=work)
+        wanted.append(ByHand(place_of(schedule), new, schedule.overlap))
+    return moves.fire_now(wanted, actor=actor, anyway=anyway)
+
+
+def fired_as_json(schedules: Sequence[Schedule], fired: Sequence[tuple[str | None, int]]) -> list[dict[str, Any]]:
+    """Return what came of a fire by hand as commands and the API give it."""
+    kinds = {"task": "job", "pipeline": "run"}
+    return [
+        {"schedule": one.key, "kind": kinds[one.kind], "id": work_id}
+        for one, (work_id, _) in zip(schedules, fired, strict=True)
+    ]
 
 
 def plan_backfill(schedule: Schedule, reads: Reads, after: int, until: int) -> list[Planned]:

@@ -13,7 +13,15 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
 from millrace.errors import MillraceError
-from millrace.events import AttemptEnded, RunEnded, ScheduleFired, ScheduleMissed, SchedulePassedOver, ScheduleProblem
+from millrace.events import (
+    AttemptEnded,
+    RunEnded,
+    ScheduleFired,
+    ScheduleMissed,
+    SchedulePassedOver,
+    ScheduleProblem,
+    SchedulesSetBack,
+)
 from millrace.ledger.fire_rows import HAND, OVER, Turn
 from millrace.queue.bounds import COMMIT_S
 from millrace.queue.fire import announce, prepared
@@ -21,7 +29,7 @@ from millrace.triggers.deciding import decide
 from millrace.triggers.timetable import Timetable, order_of, timetable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from millrace.clock import Clock
     from millrace.config.settings import Settings
@@ -259,6 +267,7 @@ class Scheduler:
                 raise
         if self._clockwork is None:
             return
+        self._set_back()
         edition = self._reads.schedule_edition()
         if edition != self._edition:
             self._look()
@@ -271,6 +280,15 @@ class Scheduler:
                 ready |= self._waiting
         for key in ready:
             self._go_on(key)
+
+    def _set_back(self) -> None:
+        """Let what a clock that was ahead has decided go on from now: else nothing fires until that time comes."""
+        if all(held.last <= self._clock.now_ms() for held in self._held.values()):
+            return
+        count, furthest = self._moves.set_back_schedules().wait(COMMIT_S)
+        if count:
+            self._emit(SchedulesSetBack(count, round((furthest - self._clock.now_ms()) / MS, 3)))
+        self._look()
 
     def _look(self) -> None:
         """Learn anew how far all schedules are decided, which are paused, and what waits."""
@@ -288,22 +306,26 @@ class Scheduler:
         """Submit what waits of a schedule, until something of it runs."""
         for _ in range(TRIES):
             held, turn = self._held.get(key), self._turn(key)
+            waits = held is not None and turn.next is not None
+            self._await(key, turn.runs if waits else ())
             if held is None or turn.next is None:
                 with self._lock:
                     self._waiting.discard(key)
                 return
-            if held.paused or (self._await(key, turn) and self._turn(key).runs):
+            if held.paused or (turn.runs and self._turn(key).runs):
                 return
             self._submit(key, held, turn.next)
         with self._lock:
             self._ready.add(key)
         self._nudge()
 
-    def _await(self, key: str, turn: Turn) -> bool:
-        """Listen for the end of what is in the way; return whether there is something."""
-        for row in turn.runs:
-            self._awaited[row.job_id or row.run_id or ""] = key
-        return bool(turn.runs)
+    def _await(self, key: str, runs: Sequence[FireRow]) -> None:
+        """Listen for the end of what is in the way of a schedule, and of nothing else: not each end is told."""
+        there = {row.job_id or row.run_id or "" for row in runs}
+        for work_id, of in list(self._awaited.items()):
+            if of == key and work_id not in there:
+                self._awaited.pop(work_id, None)
+        self._awaited.update(dict.fromkeys(there, key))
 
     def _submit(self, key: str, held: _Held, row: FireRow) -> None:
         try:

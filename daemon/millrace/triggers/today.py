@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.clock import MS, rfc3339
 from millrace.errors import NotFound
 from millrace.triggers.due import ON_TIME_MS
+from millrace.triggers.words import to_come
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -112,8 +113,8 @@ def today(
     since = now - round(span_s * MS)
     wanted = {key: one for key, one in found.schedules.items() if client in (None, one.client)}
     if reads is None:
-        return Today(since, now, [], [_line(schedule, Counter(), now) for schedule in _sorted(wanted.values())])
-    states = reads.schedules()
+        return Today(since, now, [], [_line(one, Counter(), now) for one in _sorted(wanted.values())])
+    states, ahead = reads.schedules(), reads.decided_ahead(wanted, now)
     missing = [gap for key, one in wanted.items() if (gap := undecided(one, states.get(key), since, now))]
     counts: dict[str, Counter[str]] = {key: Counter() for key in wanted}
     sums = reads.fire_sums(wanted, since, now, now=now)
@@ -123,7 +124,8 @@ def today(
         counts[gap.schedule]["missed"] += gap.count
     gaps = [_gap(one, kind, reads) for one in sums if (kind := _kind(one))]
     ordered = sorted([*missing, *gaps], key=lambda gap: -gap.due_at)
-    return Today(since, now, ordered, [_line(one, counts[one.key], now) for one in _sorted(wanted.values())])
+    lines = [_line(one, counts[one.key], now, ahead.get(one.key, ())) for one in _sorted(wanted.values())]
+    return Today(since, now, ordered, lines)
 
 
 def _sorted(schedules: Collection[Schedule]) -> Sequence[Schedule]:
@@ -138,7 +140,7 @@ def _sort_of(outcome: str, status: str | None) -> str:
     return "open" if status in (None, "waiting", "queued", "running") else "succeeded"
 
 
-def _line(schedule: Schedule, counts: Counter[str], now: int) -> Line:
+def _line(schedule: Schedule, counts: Counter[str], now: int, ahead: Collection[int] = ()) -> Line:
     return Line(
         schedule.key,
         schedule.target,
@@ -148,7 +150,7 @@ def _line(schedule: Schedule, counts: Counter[str], now: int) -> Line:
         failed=counts["failed"],
         missed=counts["missed"],
         skipped=counts["skipped"],
-        next_at=schedule.timing.next(now),
+        next_at=next(to_come(schedule.timing, now, ahead), None),
     )
 
 

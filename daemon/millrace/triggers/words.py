@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 from zoneinfo import ZoneInfo
 
@@ -15,6 +16,8 @@ from millrace.triggers.every import Every
 from millrace.triggers.zones import ahead_text, changes, offset_ms, wall_text
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
     from millrace.triggers.schedule import Timing
     from millrace.triggers.zones import Change
 
@@ -43,14 +46,26 @@ def in_words(timing: Timing) -> str:
             return f"{timing} {timing.zone}"
 
 
-def upcoming(timing: Timing, now: int, count: int = 3) -> list[Upcoming]:
-    """Return the next times after `now` (epoch ms), at most `count`."""
-    found: list[Upcoming] = []
+def to_come(timing: Timing, now: int, decided: Collection[int] = ()) -> Iterator[int]:
+    """
+    Yield the times after `now` that will fire, in order; all in epoch ms.
+
+    Args:
+        decided: Those that a clock that was ahead has decided: they do not come again.
+    """
     due_at = timing.next(now)
-    while due_at is not None and len(found) < count:
-        found.append(Upcoming(due_at, rfc3339(due_at) or "", local_text(due_at, timing.zone)))
+    while due_at is not None:
+        if due_at not in decided:
+            yield due_at
         due_at = timing.next(due_at)
-    return found
+
+
+def upcoming(timing: Timing, now: int, count: int = 3, decided: Collection[int] = ()) -> list[Upcoming]:
+    """Return the next times after `now` (epoch ms), at most `count`; see `to_come`."""
+    return [
+        Upcoming(due_at, rfc3339(due_at) or "", local_text(due_at, timing.zone))
+        for due_at in islice(to_come(timing, now, decided), count)
+    ]
 
 
 def notes(timing: Timing, after: int, until: int) -> list[str]:

@@ -294,6 +294,10 @@ SCHEMAS: Final[Schema] = {
             "next": _listed({"type": "object", "properties": {"at": _TIME, "local": _TEXT}}),
             "notes": _listed({**_TEXT, "description": "What a clock change does to the next times"}),
             "last_fire": {"type": ["object", "null"]},
+            "ahead": {
+                "type": ["object", "null"],
+                "description": "Times to come that a clock that was ahead has decided: they do not come again",
+            },
             "undecided": {"type": ["object", "null"]},
             "problem": {**_MAYBE, "description": "Why it cannot run"},
         }

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
 
 from millrace.errors import NotFound, did_you_mean
-from millrace.triggers.acts import fire_now
+from millrace.triggers.acts import fire_now, fired_as_json
 from millrace.triggers.board import board
 from millrace.triggers.timetable import timetable
 from millrace.triggers.today import today as look_back
@@ -96,17 +96,15 @@ async def fire(request: Request, caller: Operator, name: str, *, anyway: bool = 
     """
     Submit what a schedule of this name wants, for each of its clients, now. Its own times stay as they are.
 
-    `anyway` starts it also while the run before is not over; else `overlap` decides: 409 for `skip`.
+    `anyway` starts it also while the run before is not over; else `overlap` decides: 409 for `skip`, and then none of
+    its clients' is started.
     """
     house: House = request.app.state.house
-    fired = []
-    for schedule in await aside(lambda: _wanted(house, caller, name)):
-        ticket = fire_now(
-            schedule, house.submitter, house.moves, now=house.clock.now_ms(), actor=caller.actor, anyway=anyway
-        )
-        work_id, _ = await committed(ticket)
-        fired.append({"schedule": schedule.key, "kind": "job" if schedule.kind == "task" else "run", "id": work_id})
-    return json_answer({"fired": fired}, 202)
+    wanted = await aside(lambda: _wanted(house, caller, name))
+    now = house.clock.now_ms()
+    ticket = fire_now(wanted, house.submitter, house.moves, now=now, actor=caller.actor, anyway=anyway)
+    fired = await committed(ticket)
+    return json_answer({"fired": fired_as_json(wanted, fired)}, 202)
 
 
 def _timetable(house: House) -> Timetable:

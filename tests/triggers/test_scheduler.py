@@ -555,6 +555,23 @@ def test_what_passed_by_the_right_clock_while_it_was_ahead_is_made_up_for(make_r
     assert [(row.due_at, row.outcome) for row in rows] == [(before + 86_400_000, "late")]
 
 
+def test_what_was_noted_as_missed_before_its_time_runs_at_its_time(make_room: MakeRoom, until: Until) -> None:
+    """Three hours ahead, an hourly schedule that makes up for nothing had missed two of them: they are yet to come."""
+    room = make_room(cron="0 * * * *", overlap="allow", catch_up="none")
+    start = room.clock.now_ms()
+    set_ahead(room, until, 3 * 3_600_000 + 60_000)
+    assert any(row.outcome == "missed" for row in room.fires("x"))
+    room.scheduler.turn()
+    ran = {row.due_at for row in room.fires("x") if row.job_id}
+    for _ in range(3):
+        room.pass_time(60, "x")
+        room.scheduler.turn()
+        until(lambda: room.scheduler.lag_s() == 0)
+    rows = room.ledger.reads.fires("x", after=start, until=room.clock.now_ms())
+    assert [row.outcome for row in rows if row.due_at not in ran] == ["on_time"] * (3 - len(ran))
+    assert len(rows) == 3
+
+
 def test_a_schedule_that_ran_under_a_clock_that_was_ahead_does_not_run_twice(make_room: MakeRoom, until: Until) -> None:
     """Three minutes came too early; when they come again they are decided, and the fourth one runs."""
     room = make_room(overlap="allow", catch_up="all")

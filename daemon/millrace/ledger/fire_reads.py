@@ -65,7 +65,7 @@ SELECT key, outcome, status, late, why, made_up, sum(count), max(due_at), min(si
  GROUP BY key, outcome, status, late, why, made_up"""  # noqa: S608 - text of our own
 _MISSED: Final = f"""  -- what of a schedule was missed and not made up for; served by the key of fire
 SELECT why, sum(count), min(since), max(due_at) FROM fire
- WHERE key = ? AND due_at > ? AND how = 'clock' AND outcome = 'missed' AND NOT {_MADE_UP}
+ WHERE key = ? AND due_at > ? AND due_at <= ? AND how = 'clock' AND outcome = 'missed' AND NOT {_MADE_UP}
  GROUP BY why ORDER BY max(due_at) DESC"""  # noqa: S608 - text of our own
 AHEAD: Final = """  -- the due times of some schedules that are still to come and decided; served by the key of fire
 SELECT fire.key, fire.due_at FROM json_each(?1) AS wanted CROSS JOIN fire ON fire.key = wanted.value
@@ -150,9 +150,9 @@ class FireReads:
             rows = self.rows(SUMS % OF_MANY, (*span, now, first_id(max(0, after - _SLACK_MS))))
         return [FireSum(*row) for row in rows]
 
-    def missed(self, key: str, after: int) -> list[Missed]:
-        """Return what of a schedule was missed after a moment and not made up for, by reason, the newest first."""
-        return [Missed(*row) for row in self.rows(_MISSED, (key, after))]
+    def missed(self, key: str, after: int, until: int) -> list[Missed]:
+        """Return what of a schedule was missed after one moment, not after another, and not made up for, by reason."""
+        return [Missed(*row) for row in self.rows(_MISSED, (key, after, until))]
 
     def fire_of(self, key: str, due_at: int) -> FireRow:
         """

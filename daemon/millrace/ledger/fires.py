@@ -34,6 +34,8 @@ INSERT INTO schedule (key, fingerprint, last) VALUES (?1, ?2, ?3)
 ON CONFLICT DO UPDATE SET fingerprint = ?2, last = ?3"""
 _AHEAD: Final = """  -- the schedules that are decided further than the clock is
 SELECT count(*), max(last) FROM schedule WHERE last > ?"""
+_TOO_SOON: Final = """  -- due times to come of which nothing ran; served by fire_due
+DELETE FROM fire WHERE due_at > ? AND how = 'clock' AND state = 'none' AND job_id IS NULL AND run_id IS NULL"""
 _BACK: Final = """  -- they go on from their latest time that has passed; served by the key of fire
 UPDATE schedule SET last = coalesce(
   (SELECT max(due_at) FROM fire WHERE fire.key = schedule.key AND due_at <= ?1 AND how = 'clock'), ?1)
@@ -101,12 +103,14 @@ def set_back(tx: Transaction) -> tuple[int, int]:
     """
     Let schedules that are decided further than the clock is go on from now: it was ahead, and was set right.
 
-    A due time that is decided stays so. What passed by the right clock while it was ahead is decided now.
+    A due time to come that has fired stays decided; that one was missed or skipped was said too soon, and is forgotten.
+    What passed by the right clock while it was ahead is decided now.
 
     Returns: How many, and how far the furthest was decided (epoch ms; 0 if there are none).
     """
     count, furthest = tx.rows(_AHEAD, (tx.now_ms,))[0]
     if count:
+        tx.run(_TOO_SOON, (tx.now_ms,))
         tx.run(_BACK, (tx.now_ms,))
         news(tx)
     return count, furthest or 0

@@ -109,4 +109,4 @@ def _facts(reads: Reads, row: Mapping[str, Any], now: int) -> ScheduleFacts:
     key = row["schedule"]
     fires = reads.fires(key, until=now, limit=SOME_FIRES)
     after = min([now - MISSED_MS, *(fire.due_at - 1 for fire in fires)])
-    return ScheduleFacts(row, fires, reads.missed(key, after))
+    return ScheduleFacts(row, fires, reads.missed(key, after, now))

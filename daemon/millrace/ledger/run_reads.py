@@ -24,7 +24,7 @@ _RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_ki
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
-_OUTCOME: Final = """  -- the newest value of a stage that runs once in each edition, if none skipped it since; served by job_run
+_OUTCOME: Final = """  -- the newest value of the run's own stage, unless a later edition skipped it; served by job_run
 SELECT result FROM job WHERE run_id = ?1 AND stage = ?2 AND +status = 'succeeded'
    AND coalesce(CAST(substr(record, 2) AS INTEGER), 1) >
      coalesce((SELECT -min(record) FROM skip WHERE run_id = ?1 AND stage = ?2 AND record < 0), 0)

@@ -66,3 +66,26 @@ def test_a_value_that_the_next_stage_cannot_take_is_one_dead_record(pipes: Pipes
     run, _ = both(pipes, f"{flow}-misfit")
     assert dead(pipes, run) == {("twice", 2): 'PayloadError: payload.told: must be a whole number, got "two"'}
     assert pipes.value(run.id, "total") == [8, 1]
+
+
+@pytest.mark.parametrize("flow", BOTH)
+def test_the_default_of_results_stands_for_a_fan_out_that_was_skipped(pipes: Pipes, flow: str) -> None:
+    """The run handed in empty results, and the trial the default; a route may answer the member of an enum."""
+    run, trial = both(pipes, f"{flow}-spare")
+    assert pipes.value(run.id, "total") == trial.value("total") == ["off", None, None]
+    assert pipes.value(run.id, "sum_up") is trial.value("sum_up") is None
+    assert run.counts["never"] == run.counts["twice"] == {"skipped": 1}
+
+
+@pytest.mark.parametrize("flow", BOTH)
+def test_what_was_skipped_decides_and_a_fan_out_waits_for_what_its_records_need(pipes: Pipes, flow: str) -> None:
+    """The trial said that such a record never came up, and let the fan-out run for records that go nowhere."""
+    run, _ = both(pipes, f"{flow}-lost")
+    assert (run.status, run.counts["needs"], run.counts["priced"]) == ("failed", {"skipped": 2}, {})
+
+
+@pytest.mark.parametrize("flow", BOTH)
+def test_what_came_before_a_source_called_sys_exit_is_kept(pipes: Pipes, flow: str) -> None:
+    """As what came before any other failure."""
+    run = pipes.ended(pipes.run(f"{flow}-broken"))
+    assert (run.status, run.records, run.counts["twice"]) == ("failed", {"item": 2}, {"succeeded": 2})

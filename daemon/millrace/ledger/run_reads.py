@@ -191,6 +191,11 @@ class RunReads:
         succeeded, skipped = next(iter(self.rows(sql, (run_id, stage))), (0, 0))
         return succeeded, max(0, position - succeeded - skipped), skipped
 
+    def passed_by(self, run_id: str, stage: str) -> bool:
+        """Return whether the run passed a stage by as a whole, and not for single records."""
+        sql = "SELECT 1 FROM skip WHERE run_id = ? AND stage = ? AND record < 0 LIMIT 1"
+        return bool(self.rows(sql, (run_id, stage)))
+
     def runs_of(self, job_ids: Sequence[str]) -> list[str]:
         """Return the runs that jobs belong to. Served by the jobs' ids."""
         sql = """SELECT DISTINCT run_id FROM job

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.process.pipes import Pipes
+from tests.process.pipes import LIMIT_S, Pipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +89,16 @@ def test_what_came_before_a_source_called_sys_exit_is_kept(pipes: Pipes, flow: s
     """As what came before any other failure."""
     run = pipes.ended(pipes.run(f"{flow}-broken"))
     assert (run.status, run.records, run.counts["twice"]) == ("failed", {"item": 2}, {"succeeded": 2})
+
+
+@pytest.mark.parametrize("flow", BOTH)
+def test_a_collect_ends_before_the_next_edition_begins(pipes: Pipes, flow: str) -> None:
+    """Both were at work at once, and the one that tells of fewer records could be the last to write."""
+    run_id, notes = pipes.run(f"{flow}-slow"), pipes.root / "notes"
+    pipes.until(notes.exists)
+    (pipes.root / "cured").touch()
+    pipes.moves.resume_run(run_id, actor="ann").wait(LIMIT_S)
+    run = pipes.ended(run_id)
+    assert notes.read_text().splitlines() == ["begins with 1", "ends with 1", "begins with 2", "ends with 2"]
+    assert (run.status, run.edition, run.counts["total"]) == ("succeeded", 2, {"succeeded": 1, "cancelled": 1})
+    assert pipes.value(run_id, "total", "@2") == 2

@@ -29,7 +29,7 @@ _SUPERSEDE: Final = """  -- a job of the edition before that has not started has
 UPDATE job SET status = 'cancelled', reason = NULL, finished_at = ?1
  WHERE run_id = ?2 AND stage = ?3 AND coalesce(record, '') = coalesce(?4, '') AND +status = ?5
 RETURNING id, queue, client, task"""
-_ASK: Final = """  -- a job of the edition before that runs is asked to end: two at once would write over each other; by job_run
+_ASK: Final = """  -- a job of the edition before that runs is asked to end: two would write over each other; by job_run
 UPDATE job SET cancel_by = 'ledger'
  WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status = 'running'
    AND cancel_by IS NULL

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from enum import Enum
+from pathlib import Path
 from typing import Annotated, Any
 
-from millrace import GiveUp, Pipeline, Results
+from millrace import GiveUp, Pipeline, Results, context
 
 
 class Mode(Enum):
@@ -143,6 +145,40 @@ def broken(name: str, queue: str) -> Pipeline:
     return broken
 
 
+def slow(name: str, queue: str) -> Pipeline:
+    """A collect that goes on until it is ended while a record is not cured; its file tells when it was at work."""
+    slow = Pipeline(name, inputs={"source": str}, queue=queue, retries=0)
+
+    @slow.stage
+    def item(source: str) -> Iterator[int]:
+        yield from (1, 2)
+
+    @slow.stage
+    def cured(item: int) -> int:
+        if item == 2 and not Path("cured").exists():
+            raise GiveUp("not yet")
+        return item
+
+    @slow.collect
+    def total(cured: Results[int]) -> int:
+        _note(f"begins with {len(cured)}")
+        try:
+            while cured.dead:
+                context().check()
+                threading.Event().wait(0.01)
+        finally:
+            _note(f"ends with {len(cured)}")
+        return len(cured)
+
+    return slow
+
+
+def _note(line: str) -> None:
+    with Path("notes").open("a") as file:
+        file.write(f"{line}\n")
+
+
+threads_slow, processes_slow = slow("threads-slow", "io"), slow("processes-slow", "default")
 threads_spare, processes_spare = spare("threads-spare", "io"), spare("processes-spare", "default")
 threads_lost, processes_lost = lost("threads-lost", "io"), lost("processes-lost", "default")
 threads_broken, processes_broken = broken("threads-broken", "io"), broken("processes-broken", "default")

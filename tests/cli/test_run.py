@@ -101,6 +101,26 @@ def test_a_known_key_is_the_same_run_and_other_inputs_a_conflict(parcels: Site, 
     assert len(call("runs", "list", "--json").json) == 1
 
 
+def test_a_dry_run_says_what_its_key_would_come_to(parcels: Site, call: Call) -> None:
+    """It said that a run would be started; the start itself then was a conflict, or none at all."""
+    assert parcels.config.exists()
+    words = ("run", "parcels", "--key", "k", "--dry-run")
+    assert "The key is known" not in call(*words, "day=monday").err
+    run_id = call("run", "parcels", "day=monday", "--key", "k").out.strip()
+    same = call(*words, "day=monday")
+    assert (same.code, same.err.splitlines()) == (
+        0,
+        [
+            f"The key is known: run {run_id} has it, so that nothing would be started.",
+            "Nothing was started: this was a dry run.",
+        ],
+    )
+    assert call(*words, "day=monday", "--json").json["run_id"] == run_id
+    other = call(*words, "day=sunday")
+    assert (other.code, other.out) == (5, "")
+    assert f'key "k" was used before with other inputs, by run {run_id}' in other.err
+
+
 def test_a_dry_run_checks_and_shows_and_starts_nothing(parcels: Site, call: Call) -> None:
     """Before ten thousand records, one look at what will happen to each."""
     assert parcels.config.exists()

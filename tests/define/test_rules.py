@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -76,6 +77,8 @@ def test_points_are_the_sum_of_all_rows_that_match() -> None:
         (">=60", 60, True), (">=60", 59.99, False), (">60", 60, False), ("<5", 4, True), ("<= -5", -5, True),
         (">=0.3", Decimal("0.3"), True), (">=60", None, False), ("<5", "", False),
         ("10..20", 10, True), ("10..20", 20, True), ("10..20", 20.1, False), ("10..20", None, False),
+        (">=19.99", 19.99, True), (">0.1", 0.1, False), ("<=0.1", 0.1, True), ("0.5..0.7", 0.7, True),
+        ("!=19.99", 19.99, False), ("!=19.99", 19.98, True), ("!=5", math.nan, True), ("<5", math.inf, False),
         (["a", ">=3"], "a", True), (["a", ""], None, True), (["<1", ">9"], 5, False),
         (">=2026-01-31", date(2026, 1, 31), True), ("<2026-01-31", "2026-01-30T23:00:00Z", True),
         ("2026-01-01..2026-01-31", datetime(2026, 1, 31, 23, tzinfo=UTC), True),
@@ -94,6 +97,11 @@ def test_a_condition_means_what_it_says(wanted: object, fact: object, *, expecte
         ({"occupation": "Student", "pionts": 3}, 'rules.segment row 1 asks for "points", which the facts do not have.'),
         ({"occupation": "Student", "pionts": 3}, 'Did you mean "pionts"?'),
         ({"occupation": "Student", "points": "60"}, 'row 2: points is "60", and the rule compares with a number'),
+        (
+            {"occupation": "Student", "points": math.nan},
+            "row 2: points is nan, which is no number, and the",
+        ),
+        ({"occupation": "Student", "points": Decimal("NaN")}, "row 2: points is nan, which is no number"),
         ({"occupation": "Working Professional", "points": True}, "row 1: points is true, and the rule compares with"),
         ({"occupation": [], "points": 5}, "row 1: occupation is a list: a fact is text, a number, true, false, a date"),
     ],

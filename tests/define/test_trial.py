@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading  # noqa: TC003 - the same
 from collections.abc import Iterator  # noqa: TC003 - the pipelines read it
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -236,6 +237,29 @@ def test_a_route_returns_text() -> None:
     assert "one" not in trial.counts
 
 
+class Way(Enum):
+    LEFT = "left"
+    RIGHT = 2
+
+
+@pytest.mark.parametrize(("way", "error"), [(Way.LEFT, None), (Way.RIGHT, "RouteLabel: a route returns the label")])
+def test_a_route_may_answer_the_member_of_an_enum(way: Way, error: str | None) -> None:
+    """Its value is what goes to the ledger, and what labels are; the graph let it pass, and each record died."""
+    routed = Pipeline("routed", inputs={})
+
+    @routed.route
+    def turn() -> Any:
+        return way
+
+    @turn.to("left")
+    def left(turn: Way) -> str:
+        return turn.name
+
+    trial = routed.try_it()
+    assert [one.error.startswith(str(error)) for one in trial.dead] == [True] * (error is not None)
+    assert trial.counts.get("left") == (None if error else {"succeeded": 1})
+
+
 @pytest.mark.parametrize(("way", "taken"), [("a", ["a"]), ("b", ["rest"]), ("none", ["rest"])])
 def test_a_run_can_be_routed_as_a_whole(way: str, taken: list[str]) -> None:
     """A fan-out in a branch that is not taken is skipped, and so is what collects it."""
@@ -267,7 +291,7 @@ def test_a_run_can_be_routed_as_a_whole(way: str, taken: list[str]) -> None:
     if taken == ["a"]:
         assert trial.value("total") == 6
     else:
-        assert trial.skipped == {"a": 1, "total": 1}
+        assert trial.skipped == {"a": 1, "twice": 1, "total": 1}
         with pytest.raises(NotFound, match='"total" has no value: it was skipped'):
             trial.value("total")
 

@@ -95,7 +95,10 @@ class Oracle:
                 old = (name, self.place(name))
                 if self.jobs.get(old) in ("waiting", "queued"):
                     self.jobs[old] = "cancelled"
+                elif self.jobs.get(old) == "running":
+                    self.asked.add(old)
                 self.editions[name] = self.edition
+                self._drop_dead(name)
         for key in keys:
             self.jobs[key] = "queued"
             self.discarded.discard(key)
@@ -122,13 +125,24 @@ class Oracle:
                 key = (stage.name, record)
                 if key in self.jobs or key in self.skips or (stage.fanout and self._skipped(stage.fanout)):
                     continue
+                if self.edited(stage) and any(self.jobs[k] in OPEN for k in self.jobs if k[0] == stage.name):
+                    continue  # of the edition before
                 verdict = self._verdict(stage, record)
+                if verdict and self.edited(stage):
+                    self._drop_dead(stage.name)
                 if verdict == "skip":
                     self._skip(stage, record)
                 elif verdict == "create":
                     self.jobs[key] = "cancelled" if self.cancelled else "queued"
                 more |= verdict != ""
         return more
+
+    def _drop_dead(self, name: str) -> None:
+        """Nobody may put back what died of a stage in an edition before its present one."""
+        for key, status in self.jobs.items():
+            if key[0] == name and key[1] != self.place(name) and status == "dead":
+                self.jobs[key] = "cancelled"
+                self.discarded.add(key)
 
     def _places(self, stage: PlanStage) -> list[str | None]:
         if stage.fanout is not None:

@@ -195,6 +195,32 @@ def test_a_job_of_an_edition_gets_the_value_of_its_edition(works: Works) -> None
     assert works.reads.arguments(run_id, "total", "@2") == {}
 
 
+def test_a_branch_that_a_later_edition_did_not_take_has_no_value(works: Works) -> None:
+    """Its value of the edition before told of a total that holds no more; the job of that edition still shows it."""
+    graph = plan(
+        stage("lead", kind="fanout"),
+        per("lead", "points", "lead"),
+        stage("total", "points", kind="collect"),
+        stage("way", "total", kind="route", after_collect=True),
+        stage("small", "total", gate=Gate("way", ("small",)), after_collect=True),
+        stage("huge", "total", gate=Gate("way", ("huge",)), after_collect=True),
+        stage("end", "total", "small?", "huge?", after_collect=True),
+    )
+    run_id = works.start(graph)
+    works.fan_out(2)
+    works.die(works.claim("points")[0])
+    works.moves.daemon = "d2"
+    works.moves.take_back(set()).wait(LIMIT_S)
+    works.work_off(lambda held: json.dumps({"way": "small"}.get(str(held.stage), held.stage)))
+    assert works.reads.arguments(run_id, "end", None) == {"total": '"total"', "small": '"small"'}
+    works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S)
+    works.work_off(lambda held: json.dumps({"way": "huge"}.get(str(held.stage), held.stage)))
+    assert works.reads.arguments(run_id, "end", "@2") == {"total": '"total"', "huge": '"huge"'}
+    assert works.reads.arguments(run_id, "end", None) == {"total": '"total"', "small": '"small"'}
+    assert works.reads.outcome(run_id, "small") is None
+    assert (works.reads.outcome(run_id, "huge"), works.reads.outcome(run_id, "end")) == ('"huge"', '"end"')
+
+
 def test_results_come_in_the_order_of_the_records(works: Works) -> None:
     """By number and not by its text, chunk by chunk, without those that died."""
     run_id = works.start(LINE)

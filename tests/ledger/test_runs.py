@@ -357,6 +357,56 @@ def test_a_record_put_back_while_the_collect_runs_makes_the_next_edition(works: 
     assert works.sound()
 
 
+def test_the_next_edition_waits_for_the_end_of_the_one_before(works: Works) -> None:
+    """Both at once write the same file, and the one that tells of fewer records may be the last to do so."""
+    run_id = works.start(DIAMOND)
+    works.fan_out(2)
+    one, two = works.claim("company")
+    works.die(one)
+    works.succeed([two])
+    works.moves.daemon = "d2"
+    works.moves.take_back(set()).wait(LIMIT_S)
+    while (held := works.claim()) and held[0].stage != "total":
+        works.succeed(held)
+    (total,) = held
+    works.requeue(run_id, "company", one.record)
+    assert works.book.sql("SELECT cancel_by FROM job WHERE stage = 'total'") == [("ledger",)]
+    works.work_off()
+    assert ("total", "@2") not in works.jobs(run_id)
+    assert works.run(run_id).status == "running"
+    works.moves.stop(total, duration_s=0.0).wait(LIMIT_S)
+    works.work_off()
+    jobs = works.jobs(run_id)
+    assert (jobs["total", None], jobs["total", "@2"], jobs["mail", "@2"]) == ("cancelled", "succeeded", "succeeded")
+    assert works.run(run_id).status == "succeeded"
+    assert works.sound()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_what_died_in_an_edition_before_is_no_dead_letter_any_more(works: Works, *, late: bool) -> None:
+    """Nobody could put it back, and `runs show` advised to; also one that dies after it was asked to end."""
+    run_id = works.start(LINE)
+    works.fan_out(2)
+    one, two = works.claim("points")
+    works.die(one)
+    works.succeed([two])
+    (total,) = works.claim("total")
+    if not late:
+        works.die(total)
+        assert works.run(run_id).status == "failed"
+    works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S)
+    if late:
+        works.die(total)
+    works.work_off()
+    run = works.run(run_id)
+    assert (run.status, run.edition, run.counts["total"]) == ("succeeded", 2, {"succeeded": 1, "cancelled": 1})
+    ((job_id,),) = works.book.sql("SELECT id FROM job WHERE stage = 'total' AND status = 'cancelled'")
+    (*_, said) = works.reads.events(job_id)
+    assert (said.event, said.actor, said.reason) == ("discard", "ledger", "edition 2 collects anew")
+    assert works.moves.resume_run(run_id, actor="ann").wait(LIMIT_S) == ("succeeded", 0)
+    assert works.sound()
+
+
 def test_a_collect_that_has_not_begun_gives_way_to_the_next_edition(works: Works) -> None:
     """It would collect half; somebody who puts it back is told why not."""
     run_id = works.start(LINE)

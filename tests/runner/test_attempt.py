@@ -90,6 +90,14 @@ def test_a_route_that_returns_no_label_is_not_tried_again(payload: str, kind: st
     assert kind == "ok" or (verdict.error is not None and "label" in verdict.error.message)
 
 
+def test_arguments_that_do_not_fit_are_final_for_a_stage_and_wait_for_a_task() -> None:
+    """Of a task, the code may take the payload again; what another stage came to stays what it is."""
+    of_stage, of_task = run(left, '{"lead":"one"}', record="1"), run(sized, '{"points":"one"}')
+    assert (of_stage.kind, of_stage.reason, of_task.kind) == ("gave_up", "arguments", "payload")
+    assert of_stage.error is not None
+    assert "payload.lead: must be a whole number" in of_stage.error.message
+
+
 def test_an_item_that_was_bad_is_checked_once_more() -> None:
     """Somebody has put it right, or has only asked again."""
     assert run(lead, '{"item":7}', record="1").result == "7"

@@ -35,7 +35,7 @@ def explained(rig: Rig, job_id: str) -> Explanation:
         ("segfault", {}, 3, "waiting.backoff", "ended by SIGSEGV"),
         ("leave_now", {"code": 7}, 3, "waiting.backoff", "ended by exit code 7"),
         ("nobody", {}, 3, "waiting.unknown_task", "the daemon does not know"),
-        ("add", {"nonsense": 1}, 3, "waiting.payload", "no longer fits"),
+        ("add", {"nonsense": 1}, 3, "waiting.payload", "has read: payload.a: is missing"),
     ],
 )
 def test_each_outcome_of_a_real_attempt_has_its_words(  # noqa: PLR0917 - a table

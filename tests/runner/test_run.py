@@ -124,6 +124,9 @@ def test_a_payload_that_no_longer_fits_waits(rig: Rig, kind: Kind) -> None:
     job = rig.run("add", kind=kind, a=1, c=2)
 
     assert (job.status, job.reason, job.failures) == ("waiting", "payload", 0)
+    (attempt,) = rig.attempts(job.id)
+    assert attempt.error is not None
+    assert "payload.c: is no field" in attempt.error.message
 
 
 @pytest.mark.parametrize("kind", KINDS)

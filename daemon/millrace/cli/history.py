@@ -33,6 +33,7 @@ _CAUSES: Final = {
     "crash": "the task is not to be repeated after a crash",
     "poison": "it has taken down its process three times",
     "result": "its work is done, repeating it cannot help",
+    "arguments": "what it is called with does not fit",
 }
 _ENDINGS: Final = {"asking": "ended when asked", "TERM": "its process was terminated", "KILL": "its process was killed"}
 _WAITS: Final = {

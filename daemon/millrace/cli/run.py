@@ -92,16 +92,22 @@ def _submission(
 
 
 def _plan(opened: OpenSite, wanted: RunSubmission, *, as_json: bool) -> int:
-    """Print the run that would be started: its checked inputs, and the stages in the order in which they run."""
+    """Print the run that would be started: its checked inputs, its stages in order, and the run that has its key."""
+    from millrace.ledger.run_keys import known_run
+
     with inside(opened.site.places.root):
         planned = opened.submitter.plan_run(wanted)
+    known = known_run(opened.ledger.reads.rows, planned)
     stages = opened.registry.find_pipeline(planned.pipeline).describe()["stages"]
     if as_json:
         facts = {"pipeline": planned.pipeline, "client": planned.client, "priority": planned.priority}
+        facts |= {"run_id": known} if known is not None else {}
         echo_json({**facts, "inputs": json.loads(planned.inputs), "fan_out": planned.plan.bound, "stages": stages})
         return 0
     click.echo(f"A run of {planned.pipeline} for client {planned.client} with {planned.inputs}\n")
     click.echo(stage_table(stages, opened.site.settings.defaults))
+    if known is not None:
+        tell(f"The key is known: run {known} has it, so that nothing would be started.")
     tell("Nothing was started: this was a dry run.")
     return 0
 

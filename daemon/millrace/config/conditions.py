@@ -16,14 +16,22 @@ Fact = str | bool | int | float | Decimal | date | None
 Condition = Callable[[Any], bool]  # takes a plain fact, see `plain`; raises TypeError for one of the wrong kind
 Measure = Decimal | date
 
-_SIGN: Final = re.compile(r"(>=|<=|!=|<>|=<|=>|==|[<>=])\s*(.*)", re.DOTALL)
+_SIGN: Final = re.compile(r"(>=|<=|!==|!=|<>|=<|=>|==|[<>=])\s*(.*)", re.DOTALL)
+_DATE_MEANT: Final = re.compile(r"\d+-\d+-\d+")
 _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
     ">=": lambda fact, bound: bool(fact >= bound),
     "<=": lambda fact, bound: bool(fact <= bound),
     ">": lambda fact, bound: bool(fact > bound),
     "<": lambda fact, bound: bool(fact < bound),
 }
-_INSTEAD: Final = {"=>": '">={}"', "=<": '"<={}"', "<>": '"!={}"', "==": '"{}" alone', "=": '"{}" alone'}
+_INSTEAD: Final = {
+    "=>": '">={}"',
+    "=<": '"<={}"',
+    "<>": '"!={}"',
+    "!==": '"!={}"',
+    "==": '"{}" alone',
+    "=": '"{}" alone',
+}
 
 
 def read_condition(value: object) -> Condition:
@@ -88,7 +96,12 @@ def _of_text(text: str) -> Condition:
 def _range(text: str) -> Condition | None:
     low_text, dots, high_text = text.partition("..")
     low, high = _measure(low_text.strip()), _measure(high_text.strip())
-    if not dots or (low is None and high is None):
+    if not dots:
+        return None
+    for end, measure in ((low_text.strip(), low), (high_text.strip(), high)):
+        if measure is None and _DATE_MEANT.fullmatch(end):
+            raise ValueError(f'is no range: there is no day "{end}"')
+    if low is None and high is None:
         return None
     if low is None or high is None or isinstance(low, date) != isinstance(high, date):
         raise ValueError('is half a range: write both ends, such as "10..20", or ">=10"')
@@ -118,7 +131,15 @@ def _comparable(fact: Fact, bound: Measure) -> Any:
         return _day(fact)
     if isinstance(fact, bool) or not isinstance(fact, int | float | Decimal):
         raise TypeError(f"is {_said(fact)}, and the rule compares with a number")
-    return fact
+    number = _exact(fact)
+    if number.is_nan():
+        raise TypeError(f"is {_said(fact)}, which is no number, and the rule compares with one")
+    return number
+
+
+def _exact(fact: float | Decimal) -> Decimal:
+    """Return a number as it is written: a float is a little beside that, and at a bound the little would decide."""
+    return Decimal(float.__repr__(fact)) if isinstance(fact, float) else Decimal(fact)
 
 
 def _day(fact: Fact) -> date:
@@ -150,7 +171,9 @@ def _reads_as(fact: Fact, operand: str) -> bool:
     if isinstance(fact, bool):
         return operand == str(fact).lower()
     number = _number(operand)
-    return _same(fact, operand) or (number is not None and not isinstance(fact, str | date) and fact == number)
+    if number is None or not isinstance(fact, int | float | Decimal):
+        return _same(fact, operand)
+    return _exact(fact) == number
 
 
 def _empty(fact: Fact) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from millrace.define.fit import fits, type_name
+from millrace.define.signature import Parameter
 from millrace.errors import Flaw, did_you_mean
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _name(pipeline: Pipeline, stage: Stage[..., Any]) -> Iterator[str]:
 def _signature(stage: Stage[..., Any]) -> Iterator[str]:
     try:
         _ = stage.needs, stage.shape
+        _refuse_results(stage)
     except TypeError as error:
         yield str(error)
         return
@@ -71,6 +73,15 @@ def _signature(stage: Stage[..., Any]) -> Iterator[str]:
         return
     if stage.kind in {"route", "collect"} and stage.streams:
         yield f"is a {stage.kind} and yields, but only a stage fans out: return {_ONE[stage.kind]}"
+
+
+def _refuse_results(stage: Stage[..., Any]) -> None:
+    """Raise TypeError if values of a type that stands within Results cannot be checked: it would be each time."""
+    taken = [Parameter(need.name, need.of, required=True) for need in stage.needs if need.results]
+    if taken:
+        from millrace.define.shape import Shape
+
+        Shape(stage.name, taken)
 
 
 _ONE = {"route": "one label", "collect": "one value"}

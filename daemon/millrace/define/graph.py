@@ -7,6 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from millrace.define.branches import branch_flaws
 from millrace.define.checks import needed, stage_flaws
 from millrace.define.edges import edge_flaws
 from millrace.define.scopes import collected, scope_flaws, scopes_of
@@ -56,6 +57,7 @@ def build(pipeline: Pipeline) -> Graph:
     scope, after_collect = scopes_of(stages, order), collected(stages, order)
     _refuse(scope_flaws(stages, scope, after_collect))
     only = {name: next(iter(scopes), None) for name, scopes in scope.items()}
+    _refuse(branch_flaws(stages, order, only))
     waits |= {name: _before(name, waits, only) for name, stage in stages.items() if stage.kind == "fanout"}
     return Graph(_sorted(waits), only, after_collect, waits)
 

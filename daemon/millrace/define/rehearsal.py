@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT, Results
-from millrace.errors import BadItem, MillraceError, RouteLabel
+from millrace.define.stage import label_of
+from millrace.errors import BadItem, MillraceError
 
 if TYPE_CHECKING:
     from millrace.define.pipeline import Pipeline
@@ -76,7 +77,10 @@ class Rehearsal:
         """Run every stage; `inputs` is the JSON text of all inputs."""
         self._inputs = {name: result_json(value) for name, value in json.loads(inputs).items()}
         for name in self.graph.order:
-            for record in self._records(self.graph.scope[name]):
+            scope = self.graph.scope[name]
+            if scope is not None and None in self.skipped[scope]:  # with its fan-out, once for all
+                self.skipped[name].add(None)
+            for record in self._records(scope):
                 self._visit(self.stages[name], record)
 
     def is_many(self, stage: str) -> bool:
@@ -101,9 +105,15 @@ class Rehearsal:
     # ------------------------------------------------------------------------------------------------ whether it runs
 
     def _verdict(self, stage: Stage[..., Any], record: Record) -> str | None:
-        """Say why a stage does not run for a record, if so: something it needs is missing for good, or was skipped."""
+        """
+        Say why a stage does not run for a record, if so: something it needs was skipped, or is missing for good.
+
+        What was skipped decides, as in a run: whatever becomes of the rest, the stage is passed by.
+        """
         said = [self._gate(stage, record), *(self._needed(need, record) for need in stage.needs)]
-        return _NEVER if _NEVER in said else _SKIP if _SKIP in said else None
+        if stage.kind == "fanout":  # it waits for what its records will need of the run, but passes none of that on
+            said += [_NEVER for name in self.graph.waits[stage.stage] if self._state(name, None) == _NEVER]
+        return _SKIP if _SKIP in said else _NEVER if _NEVER in said else None
 
     def _gate(self, stage: Stage[..., Any], record: Record) -> str | None:
         if stage.gate is None:
@@ -152,9 +162,7 @@ class Rehearsal:
         if stage.kind == "fanout":
             self._take_items(stage, value)
             return
-        if stage.kind == "route" and not isinstance(value, str):
-            raise RouteLabel(f"a route returns the label of a branch, a text, and not {value!r}")
-        text = result_json(value)
+        text = result_json(label_of(value) if stage.kind == "route" else value)
         if len(text) > MAX_RESULT:
             raise ResultTooLarge(f"{_too_large(text)}: keep it in a file and return its path")
         self.values[stage.stage][record] = text

@@ -65,6 +65,8 @@ def _read(parameter: inspect.Parameter, names: dict[str, Any]) -> Parameter:
     name, bare = parameter.name, parameter.empty
     if parameter.kind in _KINDS:
         raise TypeError(_KINDS[parameter.kind].format(name))
+    if parameter.annotation is bare and name in {"self", "cls"}:
+        raise TypeError(f"takes {name}, so it stands in a class: write it as a plain function, outside of any class")
     if parameter.annotation is bare:
         raise TypeError(f"parameter {name} has no type: write {name}: str, or whatever it takes")
     if type(parameter.default).__name__ == "FieldInfo":

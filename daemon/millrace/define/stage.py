@@ -8,13 +8,16 @@ from __future__ import annotations
 import collections.abc
 import inspect
 import keyword
+import types
 import typing
+from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypeVar, Unpack, overload
 
 from millrace.define.results import Results
 from millrace.define.signature import Parameter, read_parameters, read_returns
 from millrace.define.task import Task
+from millrace.errors import RouteLabel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +35,7 @@ R = TypeVar("R")
 P2 = ParamSpec("P2")
 R2 = TypeVar("R2")
 
+_ROUTE: Final = "decorate it with .route"
 _STREAMS: Final = (collections.abc.Iterator, collections.abc.Generator)
 
 
@@ -106,6 +110,14 @@ class Stage(Task[P, R]):
 
     def __repr__(self) -> str:
         return f"<stage {self.name}>"
+
+    if not TYPE_CHECKING:  # to a type checker, what is not there is simply not there
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what is missing where branches are hung on a stage that is no route."""
+            if name in {"to", "otherwise"}:
+                raise AttributeError(f'stage "{self.stage}" is no route, and only a route has branches: {_ROUTE}')
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @cached_property
     def kind(self) -> Kind:
@@ -262,8 +274,30 @@ def _is_label(label: Any) -> bool:
     return isinstance(label, str) and bool(label)
 
 
+def label_of(value: object) -> str:
+    """
+    Return the label that a route answered: a text, or the enum's member that stands for one.
+
+    Raises: RouteLabel.
+    """
+    label = value.value if isinstance(value, Enum) else value
+    if not isinstance(label, str):
+        raise RouteLabel(f"a route returns the label of a branch, a text, and not {value!r:.200}")
+    return label
+
+
 def _need(parameter: Parameter) -> Need:
-    annotation = parameter.annotation
-    results = annotation is Results or typing.get_origin(annotation) is Results
-    of = next(iter(typing.get_args(annotation)), Any) if results else annotation
+    taken = _bare(parameter.annotation)
+    results = taken is Results or typing.get_origin(taken) is Results
+    of = next(iter(typing.get_args(taken)), Any) if results else parameter.annotation
     return Need(parameter.name, parameter.required, parameter.default, results, of)
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without its notes, and without the None that its default is: `Results[int] | None = None`."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _bare(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in {typing.Union, types.UnionType}:
+        members = [member for member in typing.get_args(annotation) if member is not type(None)]
+        return _bare(members[0]) if len(members) == 1 else annotation
+    return annotation

@@ -27,8 +27,10 @@ SEALED: Final = "coalesce(job.result_hash, '') || ' ' || job.result"
 _RESULT: Final = f"""(SELECT {SEALED} FROM job
   WHERE run_id = ?1 AND stage = ?{{name}} AND coalesce(record, '') = one.value AND +status = 'succeeded')"""  # noqa: S608
 _IF_SMALL: Final = f"(SELECT iif(octet_length(value) > {SMALL}, 0, value) FROM (SELECT {{look}} AS value))"  # noqa: S608 - ours
-_EDITIONS: Final = """  -- the jobs of a stage that runs once in each edition; served by job_run
-SELECT coalesce(record, '') FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'"""
+_EDITIONS: Final = """  -- in which editions a stage has a value, and where; in which it was skipped; served by job_run
+SELECT coalesce(CAST(substr(record, 2) AS INTEGER), 1), coalesce(record, '') FROM job
+ WHERE run_id = ?1 AND stage = ?2 AND +status = 'succeeded'
+UNION ALL SELECT -record, NULL FROM skip WHERE run_id = ?1 AND stage = ?2 AND record < 0"""
 
 
 def of_job(look: Look, net: Net, run_id: str, stage: str, record: str | None) -> dict[str, str]:
@@ -45,7 +47,8 @@ def of_job(look: Look, net: Net, run_id: str, stage: str, record: str | None) ->
     values: dict[str, str] = {}
     for name in outer:
         place = _edition(look, run_id, name, record) if net.nodes[name].edited else _OWN
-        values |= _values(look, run_id, [name], None, [place], small=False)[place]
+        if place is not None:
+            values |= _values(look, run_id, [name], None, [place], small=False)[place]
     if record is not None and inner:
         values |= _values(look, run_id, inner, net.nodes[stage].stage.fanout, [record], small=False)[record]
     return values
@@ -121,8 +124,12 @@ def _statement(wanted: tuple[bool, ...], small: bool) -> str:  # noqa: FBT001 - 
 SELECT CAST(json_group_array(json_array(one.value, {", ".join(looks)})) AS BLOB) FROM json_each(?2) AS one"""  # noqa: S608 - our own text
 
 
-def _edition(look: Look, run_id: str, name: str, record: str | None) -> str:
-    """Return where the value stands that hangs on a collect: in the newest edition up to the job's own."""
-    editions: dict[int, str] = {int(place[1:] or 1): place for (place,) in look(_EDITIONS, (run_id, name))}
+def _edition(look: Look, run_id: str, name: str, record: str | None) -> str | None:
+    """
+    Return where the value stands that hangs on a collect: in the newest edition of its stage up to the job's own.
+
+    Returns: None if the stage was skipped in that one: what it came to in those before holds no more.
+    """
     own = int(record[1:]) if record is not None else 1
-    return editions.get(max((edition for edition in editions if edition <= own), default=1), _OWN)
+    editions: dict[int, str | None] = dict(look(_EDITIONS, (run_id, name)))
+    return editions.get(max((edition for edition in editions if edition <= own), default=0))

@@ -15,6 +15,7 @@ from millrace.ledger.states import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from millrace.ledger.net import Node
     from millrace.ledger.run_counts import Book
     from millrace.ledger.transaction import Transaction
 
@@ -27,6 +28,15 @@ UPDATE run_count SET edition = ? WHERE run_id = ? AND stage = ?"""
 _SUPERSEDE: Final = """  -- a job of the edition before that has not started has no use any more; served by job_run
 UPDATE job SET status = 'cancelled', reason = NULL, finished_at = ?1
  WHERE run_id = ?2 AND stage = ?3 AND coalesce(record, '') = coalesce(?4, '') AND +status = ?5
+RETURNING id, queue, client, task"""
+_ASK: Final = """  -- a job of the edition before that runs is asked to end: two would write over each other; by job_run
+UPDATE job SET cancel_by = 'ledger'
+ WHERE run_id = ?1 AND stage = ?2 AND coalesce(record, '') = coalesce(?3, '') AND +status = 'running'
+   AND cancel_by IS NULL
+RETURNING id"""
+_DROP: Final = """  -- what died in an edition before cannot be put back any more; served by job_run
+UPDATE job SET status = 'cancelled', finished_at = ?1
+ WHERE run_id = ?2 AND stage = ?3 AND coalesce(record, '') <> coalesce(?4, '') AND +status = 'dead'
 RETURNING id, queue, client, task"""
 
 
@@ -79,9 +89,11 @@ def _next_edition(tx: Transaction, book: Book, names: list[str]) -> None:
             continue
         for status in (Status.WAITING, Status.QUEUED):
             _supersede(tx, book, name, status)
+        _ask(tx, book, name)
         tx.run(_STAGE_EDITION, (book.edition, book.run_id, name))
         book.editions[name] = book.edition
         book.skipped.discard(name)
+        drop_dead(tx, book, book.net.nodes[name])
 
 
 def _supersede(tx: Transaction, book: Book, name: str, status: Status) -> None:
@@ -89,4 +101,27 @@ def _supersede(tx: Transaction, book: Book, name: str, status: Status) -> None:
     for job_id, queue, client, task in tx.rows(_SUPERSEDE, (tx.now_ms, book.run_id, name, place, status.value)):
         tx.moved((queue, client, task), status, Status.CANCELLED)
         tx.runs.moved(book.run_id, name, status, Status.CANCELLED)
-        record(tx, job_id, "cancel", "ledger", reason=f"edition {book.edition} collects anew")
+        record(tx, job_id, "cancel", "ledger", reason=_why(book))
+
+
+def _ask(tx: Transaction, book: Book, name: str) -> None:
+    """Ask the running job of a stage to end; the next edition's begins when it has (see `run_flow.advance`)."""
+    if not book.count(name, Status.RUNNING):
+        return
+    for (job_id,) in tx.rows(_ASK, (book.run_id, name, book.place(book.net.nodes[name]))):
+        record(tx, job_id, "cancel", "ledger", reason=_why(book), facts={"while": "running"})
+        tx.changes.cancels = True
+
+
+def drop_dead(tx: Transaction, book: Book, node: Node) -> None:
+    """Discard what died of a stage in the editions before its present one: nobody may put it back."""
+    if not node.edited or not book.count(node.name, Status.DEAD):
+        return
+    for job_id, queue, client, task in tx.rows(_DROP, (tx.now_ms, book.run_id, node.name, book.place(node))):
+        tx.moved((queue, client, task), Status.DEAD, Status.CANCELLED)
+        tx.runs.moved(book.run_id, node.name, Status.DEAD, Status.CANCELLED)
+        record(tx, job_id, "discard", "ledger", reason=_why(book))
+
+
+def _why(book: Book) -> str:
+    return f"edition {book.edition} collects anew"

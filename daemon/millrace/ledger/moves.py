@@ -150,10 +150,17 @@ class Moves(RunMoves, FireMoves):
         )
 
     def park(
-        self, held: Claim, reason: str, *, due_at: int | None, duration_s: float, facts: dict[str, Any] | None = None
+        self,
+        held: Claim,
+        reason: str,
+        *,
+        due_at: int | None,
+        duration_s: float,
+        error: JobError | None = None,
+        facts: dict[str, Any] | None = None,
     ) -> Ticket[Status]:
-        """The job waits without cost, until `due_at` or until it is promoted."""
-        return self.finish(held, End("park", duration_s, reason=reason, due_at=due_at, facts=facts))
+        """The job waits without cost, until `due_at` or until it is promoted; `error` says what keeps it."""
+        return self.finish(held, End("park", duration_s, error=error, reason=reason, due_at=due_at, facts=facts))
 
     def release(
         self, held: Claim, why: str, *, duration_s: float, facts: dict[str, Any] | None = None

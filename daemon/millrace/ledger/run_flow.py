@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from millrace.events import RunEnded
-from millrace.ledger import siblings, stage_jobs
+from millrace.ledger import editions, siblings, stage_jobs
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def advance(tx: Transaction, book: Book) -> None:
     for node in book.net.of_run:
         if _may_open(book, node) and siblings.of_run(tx, book, node) is None:
             states = _states(tx, book, node)
+            editions.drop_dead(tx, book, node)  # one that died after it had been asked to end
             if siblings.passed_by(book.net, node, states):
                 stage_jobs.skip_run(tx, book, node)
             elif len(states) == len(node.outer):
@@ -41,8 +42,8 @@ def _may_open(book: Book, node: Node) -> bool:
     """Return, from the counters alone, whether it is worth a look: nothing that it is a barrier for is open."""
     if node.name in book.skipped or (not node.edited and any(book.counts[node.name])):
         return False
-    if node.edited and book.resuming:  # it would collect without those that are put back next
-        return False
+    if node.edited and (book.resuming or book.open([node.name])):
+        return False  # it would collect without those that are put back next, or beside the edition before
     if node.outer and not any(name in book.skipped or book.count(name, Status.SUCCEEDED) for name in node.outer):
         return any(book.net.fanout_of(name) for name in node.outer) and _closed(book, node)
     return _closed(book, node)

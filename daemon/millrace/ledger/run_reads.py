@@ -24,8 +24,10 @@ _RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_ki
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
-_OUTCOME: Final = """  -- the value of a stage that runs once in each edition, of the newest; served by job_run
-SELECT result FROM job WHERE run_id = ? AND stage = ? AND +status = 'succeeded'
+_OUTCOME: Final = """  -- the newest value of the run's own stage, unless a later edition skipped it; served by job_run
+SELECT result FROM job WHERE run_id = ?1 AND stage = ?2 AND +status = 'succeeded'
+   AND coalesce(CAST(substr(record, 2) AS INTEGER), 1) >
+     coalesce((SELECT -min(record) FROM skip WHERE run_id = ?1 AND stage = ?2 AND record < 0), 0)
  ORDER BY length(coalesce(record, '')) DESC, coalesce(record, '') DESC LIMIT 1"""
 _ITEMS: Final = f"""  -- a fan-out's items, in their order
 SELECT number, item FROM record WHERE fanout = {_FANOUT} AND number > ?3 ORDER BY number LIMIT ?4"""  # noqa: S608
@@ -145,7 +147,9 @@ class RunReads:
 
     def outcome(self, run_id: str, stage: str) -> str | None:
         """
-        Return the newest value of a stage of the run's own, as JSON text for people to see; None if there is none.
+        Return the newest value of a stage of the run's own, as JSON text for people to see.
+
+        None if there is none, or a later edition skipped the stage.
 
         Args:
             stage: One that does not run for each record.
@@ -186,6 +190,11 @@ class RunReads:
         sql = "SELECT succeeded, skipped FROM run_count WHERE run_id = ? AND stage = ?"
         succeeded, skipped = next(iter(self.rows(sql, (run_id, stage))), (0, 0))
         return succeeded, max(0, position - succeeded - skipped), skipped
+
+    def passed_by(self, run_id: str, stage: str) -> bool:
+        """Return whether the run passed a stage by as a whole, and not for single records."""
+        sql = "SELECT 1 FROM skip WHERE run_id = ? AND stage = ? AND record < 0 LIMIT 1"
+        return bool(self.rows(sql, (run_id, stage)))
 
     def runs_of(self, job_ids: Sequence[str]) -> list[str]:
         """Return the runs that jobs belong to. Served by the jobs' ids."""

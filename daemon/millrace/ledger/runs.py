@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final
 
-from millrace.errors import KeyConflict, NotFound, WrongStatus
+from millrace.errors import NotFound, WrongStatus
 from millrace.ledger import control, editions, flow
 from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.blobs import reference
 from millrace.ledger.ids import new_id
+from millrace.ledger.run_keys import known_run
 from millrace.ledger.run_rows import Started
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from millrace.ledger.run_rows import NewRun
     from millrace.ledger.transaction import Transaction
 
-_KNOWN: Final = """  -- the run that an idempotency key belongs to; served by run_key
-SELECT id, pipeline, inputs_hash FROM run WHERE client = ? AND key = ?"""
 _PLAN: Final = """  -- the graph that runs follow, once
 INSERT INTO plan (id, pipeline, text, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"""
 _RUN: Final = """  -- one run
@@ -56,7 +55,7 @@ def start(tx: Transaction, new: NewRun) -> Started:
     Raises: KeyConflict if the key belongs to a run of another pipeline or with other inputs.
     """
     digest = checksum(new.inputs)
-    known = _known(tx, new, digest)
+    known = known_run(tx.rows, new)
     if known is not None:
         if (again := reference(new.inputs)) is not None:
             tx.changes.gone.append(again.name)
@@ -74,18 +73,6 @@ def start(tx: Transaction, new: NewRun) -> Started:
     tx.connection.executemany(_COUNT, [(run_id, stage.name) for stage in new.plan.stages])
     flow.proceed(tx, _book(tx, run_id))
     return Started(run_id, existed=False)
-
-
-def _known(tx: Transaction, new: NewRun, digest: str) -> str | None:
-    found = tx.rows(_KNOWN, (new.client, new.key)) if new.key is not None else []
-    if not found:
-        return None
-    run_id, pipeline, known_digest = found[0]
-    if (pipeline, known_digest) != (new.pipeline, digest):
-        what = "other inputs" if pipeline == new.pipeline else f"pipeline {pipeline}"
-        msg = f'key "{new.key}" was used before with {what}, by run {run_id}: use a new key, or send the same again'
-        raise KeyConflict(msg, job_id=run_id)
-    return str(run_id)
 
 
 def resume(tx: Transaction, run_id: str, actor: str, *, limit: int, before: int | None = None) -> tuple[str, int]:

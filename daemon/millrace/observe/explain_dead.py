@@ -21,6 +21,7 @@ _RULES: Final = {
     "crash": 'The task says on_crash="fail": after a crash it is not repeated',
     "poison": "It was put away as it took down its own process each time",
     "result": "Its work was done, but what it returned cannot be kept; repeating it cannot help",
+    "arguments": "What the stages before it came to does not fit its parameters; repeating it cannot help",
 }
 _MEND: Final = {
     "out of retries": "Mend what the error names, or allow more retries in @task (then start the daemon anew).",
@@ -29,6 +30,7 @@ _MEND: Final = {
     "crash": "See that what it began is not done twice, and mend the cause of the crash.",
     "poison": "Find what brings its process down (a native library, its memory: [queues.{queue}] memory).",
     "result": "Let the task return what is JSON and not too large (then start the daemon anew).",
+    "arguments": "Let the stage take what the one before it returns (then start the daemon anew).",
 }
 BAD_ITEM: Final = (
     "An item that does not fit is kept as it came. Correct it at its source, and start a new run; or let the type of "

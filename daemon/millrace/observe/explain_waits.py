@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from millrace.errors import PayloadError
 from millrace.ledger.place import MOST
 from millrace.observe.explain import NO_DAEMON, START, Because, Change, clock_time, lasted, many
 from millrace.observe.explain_past import waits_for
@@ -49,6 +50,8 @@ def waiting(job: JobRow, around: Around, pause: Pause | None) -> Told:
             f"It pauses: {many(pause.open, 'job')} of its records are open, and it goes on when fewer than "
             f"{pause.bound // 2:,} are."
         )
+    if kind == "payload" and job.error is not None and job.error.type == PayloadError.__name__:
+        text = f"{text[:-1]}: {job.error.message}."
     because = [Because(None, f"waiting.{kind}", text)]
     late_ms = around.now_ms - job.due_at if job.due_at is not None else 0
     if not around.served:

@@ -11,6 +11,7 @@ from millrace.clock import MAX_DURATION_S, parse_duration
 from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT
 from millrace.define.rules import ruled
+from millrace.define.stage import Stage
 from millrace.errors import GiveUp, Parked, PayloadError, ResultNotJSON, RetryLater
 from millrace.ledger.rows import JobError
 from millrace.runner.stages import bound
@@ -31,6 +32,8 @@ def attempt(task: Task[..., Any], payload: str) -> Verdict:
     try:
         call = bound(task, payload)
     except PayloadError as exc:
+        if isinstance(task, Stage):  # a value that another stage came to: no start of a daemon makes it fit
+            return Verdict("gave_up", error=error_of(exc), reason="arguments")
         return Verdict("payload", error=error_of(exc))
     try:
         value = call()

@@ -84,8 +84,12 @@ class Clerk:
         told = [_item(one) for one in items]
         return self._kit.moves.emit(self._held, told, position=position, chain=chain, begun=begun).wait()
 
-    def _results_head(self, body: dict[str, Any]) -> dict[str, int]:
-        count, dead, skipped = self._kit.reads.results_head(self._run(), _text(body, "stage"))
+    def _results_head(self, body: dict[str, Any]) -> dict[str, int] | None:
+        """Return how many results there are; None if there are no records since their fan-out was skipped."""
+        run_id, stage = self._run(), _text(body, "stage")
+        count, dead, skipped = self._kit.reads.results_head(run_id, stage)
+        if not count and not dead and self._kit.reads.passed_by(run_id, stage):
+            return None
         return {"count": count, "dead": dead, "skipped": skipped}
 
     def _results(self, body: dict[str, Any]) -> list[list[Any]]:

@@ -46,7 +46,7 @@ def fan_out(stage: Stage[..., Any], source: Iterable[Any], line: Line) -> dict[s
                 raw = next(items)
             except StopIteration:
                 return emission.end()
-            except Exception:
+            except (Exception, SystemExit):
                 emission.flush()  # what came before the failure is none of it
                 raise
             emission.take(raw)

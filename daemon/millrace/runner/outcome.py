@@ -45,10 +45,11 @@ class GaveUp:
 
 @dataclass(frozen=True, slots=True)
 class ParkedUntil:
-    """It waits, at no cost, for `due_at` or for somebody to promote it (None)."""
+    """It waits, at no cost, for `due_at` or for somebody to promote it (None); `error` says what keeps it."""
 
     reason: str
     due_at: int | None
+    error: JobError | None = None
     name = "parked"
 
 
@@ -110,8 +111,8 @@ def _hand_over(ended: Ended, kit: Kit) -> Ticket[Status]:
             return moves.retry(held, error, due_at=due_at, duration_s=took, crashed=crashed, facts=facts)
         case GaveUp(error, cause, crashed):
             return moves.give_up(held, error, duration_s=took, crashed=crashed, facts=facts, cause=cause)
-        case ParkedUntil(reason, due_at):
-            return moves.park(held, reason, due_at=due_at, duration_s=took, facts=facts)
+        case ParkedUntil(reason, due_at, error):
+            return moves.park(held, reason, due_at=due_at, duration_s=took, error=error, facts=facts)
         case Interrupted(why):
             return moves.release(held, why, duration_s=took, facts=facts)
         case Stopped():

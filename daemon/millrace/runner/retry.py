@@ -3,7 +3,7 @@ Whether a job gets another attempt, and when. Pure: verdict, counts, policy and 
 
     verdict                       outcome
     ok                            Succeeded
-    gave_up                       GaveUp      gave up, or a result that is no JSON
+    gave_up                       GaveUp      gave up, a result that is no JSON, a stage's arguments that do not fit
     failed, never_on/retry_on     GaveUp      never_on
     crashed, on_crash="fail"      GaveUp      crash
     crashed for the third time    GaveUp      poison
@@ -71,6 +71,8 @@ def _parked(verdict: Verdict, now_ms: int) -> ParkedUntil:
     if verdict.kind == "no_child":
         return ParkedUntil("limit", now_ms + round(NO_CHILD_S * MS))
     due_at = None if verdict.after_s is None else now_ms + round(verdict.after_s * MS)
+    if verdict.kind == "payload":
+        return ParkedUntil("payload", due_at, verdict.error)  # which field it is, is asked for days later
     return ParkedUntil(verdict.reason if verdict.kind == "parked" else verdict.kind, due_at)
 
 

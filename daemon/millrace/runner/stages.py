@@ -10,12 +10,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from millrace.define.results import Results
-from millrace.define.stage import Stage
-from millrace.errors import BadItem, RouteLabel
+from millrace.define.stage import Stage, label_of
+from millrace.errors import BadItem
 from millrace.runner.context import context
 from millrace.runner.emission import fan_out
 from millrace.runner.protocol import Unsupported
-from millrace.runner.text import clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,13 +40,13 @@ def bound(task: Task[..., Any], payload: str) -> Callable[[], Any]:
 
 def _call(stage: Stage[..., Any], arguments: dict[str, Any]) -> Any:
     line = _line()
-    arguments.update({need.name: _results(need, line) for need in stage.needs if need.results})
+    for need in stage.needs:
+        if need.results and (results := _results(need, line)) is not None:
+            arguments[need.name] = results
     if stage.kind == "fanout":
         return fan_out(stage, stage.fn(**arguments), line)
     value = stage.fn(**arguments)
-    if stage.kind == "route" and not isinstance(value, str):
-        raise RouteLabel(f"a route returns the label of a branch, a text, and not {clean(repr(value), 200)}")
-    return value
+    return label_of(value) if stage.kind == "route" else value
 
 
 def _item(stage: Stage[..., Any], raw: object) -> Any:
@@ -58,13 +57,17 @@ def _item(stage: Stage[..., Any], raw: object) -> Any:
     return json.loads(text)
 
 
-def _results(need: Need, line: Line) -> Results[Any]:
+def _results(need: Need, line: Line) -> Results[Any] | None:
+    """Return the results that a parameter takes; None if its default stands for them, as all of it was skipped."""
+
     def fetch(after: int, limit: int) -> Piece:
         line.check()
         piece = line.ask("results", {"stage": need.name, "after": after, "limit": limit})
         return [(number, text) for number, text in piece]
 
     head = line.ask("results.head", {"stage": need.name})
+    if head is None:
+        return None
     return Results(fetch, head["count"], dead=head["dead"], skipped=head["skipped"], of=need.of)
 
 

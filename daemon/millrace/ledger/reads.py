@@ -19,7 +19,7 @@ from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
 from millrace.ledger.states import Status
@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 
     from millrace.ledger.rows import AttemptRow, EventRow
 
-_JOB: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
-  daemon_deaths, CAST(payload AS BLOB), CAST(result AS BLOB), error, key, run_id, stage, record, source_kind,
+_JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures,
+  crashes, daemon_deaths, {payload}, {result}, error, key, run_id, stage, record, source_kind,
   source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
   FROM job"""
+_JOB: Final = _JOB_WITH.format(payload="CAST(payload AS BLOB)", result="CAST(result AS BLOB)")
+_JOB_IN_BRIEF: Final = _JOB_WITH.format(
+    payload=f"CAST({in_brief('payload')} AS BLOB)", result=f"CAST({in_brief('result')} AS BLOB)"
+)
 # Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
 _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
@@ -149,8 +153,13 @@ class Reads(RunReads, FireReads, EffectReads):
         sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
         return [as_event(row) for row in self.rows(sql, (job_id,))]
 
-    def jobs(self, wanted: JobFilter) -> Page:
-        """Return a page of jobs, newest first."""
+    def jobs(self, wanted: JobFilter, *, whole: bool = False) -> Page:
+        """
+        Return a page of jobs, newest first.
+
+        Args:
+            whole: Whether large values are wanted too: a page of them may have gigabytes. Else each is `{"$large": n}`.
+        """
         conditions = {
             "task = ?": wanted.task, "queue = ?": wanted.queue, "client = ?": wanted.client,
             "run_id = ?": wanted.run, "created_at >= ?": wanted.since, "id < ?": wanted.after,
@@ -160,9 +169,10 @@ class Reads(RunReads, FireReads, EffectReads):
             given["id >= ?"] = f"{wanted.since >> 16:08x}-{wanted.since & 0xFFFF:04x}"
         of_status, index = self._of_status(wanted.status, of_run=wanted.run is not None)
         where = " AND ".join([*of_status, *given]) or "TRUE"
-        sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
+        look, value = (_JOB, self._shown) if whole else (_JOB_IN_BRIEF, self._outline)
+        sql = f"{look}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
         rows = self.rows(sql, (*given.values(), wanted.limit + 1))
-        jobs = [as_job(row, self._shown) for row in rows[: wanted.limit]]
+        jobs = [as_job(row, value) for row in rows[: wanted.limit]]
         return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
 
     def _of_status(self, status: str | None, *, of_run: bool) -> tuple[list[str], str]:

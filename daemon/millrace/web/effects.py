@@ -42,7 +42,11 @@ class EffectQuery(BaseModel):
     responses=shown_as(200, "What jobs did with `once`", ref("Effects")) | problems(422),
 )
 async def effects(request: Request, caller: Viewer, query: Annotated[EffectQuery, Query()]) -> Response:
-    """Give effects: done, not done, being done, or in doubt."""
+    """
+    Give effects: done, not done, being done, or in doubt.
+
+    Of a result of more than 10,000 bytes the list has the length alone, `{"$large": bytes}`: the job has it whole.
+    """
     house: House = request.app.state.house
     client = caller.client_or_own(query.client)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from millrace.ledger.effect_rows import EffectEnd, Intent
+from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from millrace.ledger.rows import Claim
-    from tests.cli.conftest import Done, Past
+    from tests.cli.conftest import Done, Past, Site
 
     Call = Callable[..., Done]
 
@@ -78,3 +80,19 @@ def test_what_makes_no_sense_is_refused(call: Call, past: Past) -> None:
     done = call("effects", "settle", "mail-7", "--not-done")
     assert (done.code, "not in doubt" in done.err) == (5, True)
     assert json.loads(call("effects", "list", "--json").out)[0]["settled_by"].startswith("cli:")
+
+
+def test_what_was_being_done_when_the_daemon_died_waits_for_the_next_one(call: Call, past: Past, site: Site) -> None:
+    """To read "being done" and "attempt 1 runs" is no help where nothing runs: the next step is."""
+    held = past.claimed()
+    past.moves.effect_begin(held, Intent("mail-9", "send 0")).wait()
+    listed, settled = call("effects", "list"), call("effects", "settle", "mail-9", "--done")
+    assert "was cut off, and its next start finds out what is in doubt (millrace serve)" in listed.err
+    assert (settled.code, "start the daemon (millrace serve)" in settled.err) == (5, True)
+    lock = take_lock(site.ledger)
+    try:
+        assert call("effects", "list").err == ""
+        settled = call("effects", "settle", "mail-9", "--done")
+        assert (settled.code, "is being done: attempt 1" in settled.err) == (5, True)
+    finally:
+        os.close(lock)

@@ -102,3 +102,14 @@ def test_a_schedule_is_explained_by_its_name(call: Callable[..., Done], past: Pa
     assert codes == ["no_daemon", "schedule.problem", "schedule.never", "schedule.next"]
     assert "left" in found["because"][1]["text"]
     assert "Did you mean" in call("explain", "nigthly").err
+
+
+def test_a_payload_that_waits_for_a_task_that_is_gone_meanwhile(call: Callable[..., Done], past: Past) -> None:
+    """What it does not fit is not there any more: to let the task take it again would be no cure."""
+    gone, there = past.job("renamed"), past.job("add")
+    for held in past.moves.claim("default", 2).wait():
+        past.moves.park(held, "payload", due_at=None, duration_s=0.0).wait()
+    found = call("explain", gone, "--json").json
+    assert (found["code"], found["facts"]["reason"]) == ("waiting.unknown_task", "payload")
+    assert "which the daemon does not know" in found["because"][-2]["text"]
+    assert call("explain", there, "--json").json["code"] == "waiting.payload"

@@ -5,6 +5,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+import apsw
 import pytest
 
 from millrace.ledger.rows import JobError
@@ -323,3 +324,20 @@ def test_a_wait_ends_when_the_last_job_is_over(site: Site, past: Past) -> None:
     past.moves.succeed(second, "2", duration_s=0.1).wait()
     out, _ = waiting.communicate(timeout=20)
     assert (waiting.returncode, out) == (0, "1\n2\n")
+
+
+def test_a_job_whose_run_is_gone_is_shown_all_the_same(call: Call, past: Past, site: Site) -> None:
+    """What is left of it is what somebody looks for who looks for what was lost."""
+    run_id = past.run()
+    (held,) = past.moves.claim("idle", 1).wait()
+    past.moves.give_up(held, JobError("ValueError", "no luck"), duration_s=0.5, cause="out of retries").wait()
+    connection = apsw.Connection(str(site.ledger))
+    connection.execute("DELETE FROM run WHERE id = ?", (run_id,))
+    connection.close()
+    for room in ("jobs", "dead"):
+        done = call(room, "show", held.job_id)
+        assert (done.code, done.err) == (0, "")
+        assert f"its run {run_id} is missing" in done.out
+        assert "ValueError: no luck" in done.out
+    assert "is missing" in call("jobs", "show", held.job_id, "--json").json["payload"]["$damaged"]
+    assert call("explain", held.job_id).code == 0

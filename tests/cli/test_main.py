@@ -228,3 +228,27 @@ def test_a_question_is_asked_and_no_means_no(site: Site, past: Past) -> None:
     code, seen = on_a_terminal(site, "dead", "discard", "--all", answer=b"y\n")
     assert code == 0
     assert {past.ledger.reads.job(job_id).status for job_id in ids} == {"cancelled"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "jobs list",
+        "jobs list --json",
+        "dead list",
+        "runs list",
+        "runs list --json",
+        "effects list",
+        "status",
+        "queues list",
+    ],
+)
+def test_every_list_refuses_where_the_ledger_is_gone(call: Callable[..., Done], site: Site, words: str) -> None:
+    """An empty list would be read as: nothing was ever submitted. The file is gone."""
+    site.open().close()
+    site.ledger.unlink()
+    done = call(*words.split())
+    assert (done.code, done.out) == (78, "")
+    assert "is gone: it was made here before" in done.err
+    site.ledger.with_name("millrace.db.made").unlink()
+    assert call("jobs", "list").code == call("dead", "list").code == call("runs", "list").code == 0

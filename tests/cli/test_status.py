@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
+from millrace.clock import SYSTEM
 from millrace.ledger.rows import DaemonRow
+from millrace.ledger.states import Status
 from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
@@ -103,3 +105,12 @@ def test_a_difference_is_loud(site: Site, call: Call, past: Past) -> None:
     found = {check["name"]: check for check in done.json["checks"]}
     assert found["conservation"]["level"] == "fail"
     assert "default/default/add" in found["conservation"]["text"]
+
+
+def test_a_site_whose_jobs_were_all_pruned_has_had_jobs(call: Call, past: Past) -> None:
+    """To read "none yet" beside sixteen that are accounted for would be read as a loss."""
+    job_id = past.succeeded()
+    past.moves.prune_jobs([job_id], Status.SUCCEEDED, SYSTEM.now_ms() + 1000).wait()
+    text = call("status").out
+    assert "Jobs     none kept; 1 pruned" in text
+    assert "each of 1 accepted job is accounted for" in text

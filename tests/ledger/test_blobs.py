@@ -14,12 +14,12 @@ import apsw
 import pytest
 
 from millrace.errors import KeyConflict, LostClaim, ValueDamaged
-from millrace.ledger import blob_rows
+from millrace.ledger import blob_rows, parse
 from millrace.ledger.blobs import LARGE, Blobs, folder_of, reference
 from millrace.ledger.effect_rows import EffectEnd, Intent
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.rows import NewJob
-from millrace.ledger.run_rows import Item
+from millrace.ledger.rows import JobFilter, NewJob
+from millrace.ledger.run_rows import Item, RunFilter
 from millrace.ledger.run_view import with_arguments
 from millrace.ledger.states import Status
 from millrace.ledger.usage import client_bytes
@@ -58,6 +58,40 @@ def test_a_large_payload_and_result_are_in_files_and_seen_as_before(book: Book) 
     folder = folder_of(book.path)
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {(folder / name).stat().st_mode & 0o777 for name in files(book)} == {0o600}
+
+
+def test_a_list_says_how_large_a_value_is_and_does_not_read_it(book: Book) -> None:
+    """A page of fifty results of 8 MB took gigabytes, and twelve seconds; a small one, a name or a path, is wanted."""
+    some = f'"{"é" * parse.SMALL}"'  # within its row, but not small
+    for value in (large(), some, "[1]"):
+        held = book.one(payload=value)
+        book.ledger.moves.effect_begin(held, Intent(held.job_id, "send")).wait(LIMIT_S)
+        book.ledger.moves.effect_end(held, EffectEnd(held.job_id, "done", value)).wait(LIMIT_S)
+        book.ledger.moves.succeed(held, value, duration_s=0.0).wait(LIMIT_S)
+        book.clock.advance(1)
+    reads = book.ledger.reads
+    whole = [json.loads(text) for text in ("[1]", some, large())]
+    brief = [[1], {"$large": len(some.encode())}, {"$large": len(large())}]
+    for path in folder_of(book.path).iterdir():
+        path.rename(path.with_suffix(".away"))  # whoever reads it finds out
+    shown = [row.as_json() for row in reads.jobs(JobFilter()).jobs]
+    assert [(job["payload"], job["result"]) for job in shown] == [(one, one) for one in brief]
+    assert [row.as_json()["result"] for row in reads.effects()] == brief
+    for path in folder_of(book.path).iterdir():
+        path.rename(path.with_suffix(""))
+    shown = [row.as_json() for row in reads.jobs(JobFilter(), whole=True).jobs]
+    assert [(job["payload"], job["result"]) for job in shown] == [(one, one) for one in whole]
+    assert [reads.job(job["id"]).as_json()["result"] for job in shown] == whole
+    assert [reads.effects_of(job["id"])[0].as_json()["result"] for job in shown] == whole
+
+
+def test_a_list_of_runs_has_large_inputs_in_brief(book: Book) -> None:
+    """A list of runs is looked at for what they came to."""
+    works = Works(book)
+    run = works.start(LINE, inputs=json.dumps({"path": "x" * parse.SMALL}))
+    length = len(works.reads.run(run).inputs)
+    assert [row.as_json()["inputs"] for row in works.reads.runs(RunFilter()).runs] == [{"$large": length}]
+    assert works.reads.runs(RunFilter(), whole=True).runs[0].inputs == works.reads.run(run).inputs
 
 
 def test_what_is_not_large_stays_in_its_row(book: Book) -> None:

@@ -6,6 +6,7 @@ index, and none may walk through the backlog or the history.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -85,6 +86,16 @@ def test_what_died_in_a_run_is_found_in_order_without_its_other_jobs(book: Book)
         made = plans(book, lambda status=status: reads.jobs(JobFilter(run="r", status=status)))  # type: ignore[misc]
         assert any("USING INDEX job_undone (run_id=?)" in plan for plan in made), made
         assert not any("TEMP B-TREE" in plan for plan in made), made
+
+
+def test_queued_jobs_of_a_name_are_found_in_their_lanes(book: Book) -> None:
+    """One client's three among 600,000 of others: the list walked all of them."""
+    for number in range(3):
+        book.accept("rare" if number else "add", client="acme")
+        book.accept()
+    asked = [JobFilter(client="acme"), JobFilter(task="rare"), JobFilter(queue="q")]
+    for wanted in (replace(one, status="queued") for one in asked):
+        served(book, lambda wanted=wanted: book.ledger.reads.jobs(wanted), "job_queued (queue=? AND client=?)")  # type: ignore[misc]
 
 
 def test_the_move_of_what_was_found_goes_by_the_primary_key(book: Book) -> None:

@@ -95,6 +95,28 @@ def test_filters_narrow_the_list(book: Book) -> None:
     assert found(queue="r", task="add") == []
 
 
+def test_a_walk_ends_with_the_last_job_of_a_name(book: Book) -> None:
+    """By the counters, in steps of the driver: a million rows behind the last one were read to find nothing."""
+    book.ledger.moves.accept([NewJob("add", "q")] * 5000).wait(LIMIT_S)
+    rare = [book.accept("sub", client="acme") for _ in range(2)][::-1]
+    reads = book.ledger.reads
+    steps = 0
+
+    def count() -> bool:
+        nonlocal steps
+        steps += 1
+        return False
+
+    reads.connection().set_progress_handler(count, 1000)
+    for given in ({"task": "sub"}, {"client": "acme"}, {"status": "queued", "client": "acme"}):
+        assert [row.id for row in reads.jobs(JobFilter(**given)).jobs] == rare  # type: ignore[arg-type]
+    for given in ({"task": "none"}, {"status": "dead", "task": "sub"}, {"queue": "q", "client": "none"}):
+        assert reads.jobs(JobFilter(**given)).jobs == []  # type: ignore[arg-type]
+    assert steps < 6
+    assert reads.jobs(JobFilter(task="sub", after=rare[1])).jobs == []
+    assert reads.jobs(JobFilter(task="sub", limit=1)).next == rare[0]
+
+
 def test_since_shows_what_was_accepted_from_then_on(book: Book) -> None:
     """The bound itself is included; a clock that went back hides nothing."""
     book.accept()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from millrace.ledger.rows import NewJob
 from tests.web.test_runs import start
 
 if TYPE_CHECKING:
@@ -77,3 +78,18 @@ def test_a_schedule_is_explained_to_those_who_may_see_it(make_rig: Callable[...,
     assert own.status_code == 200
     assert "globex" not in own.text
     assert other.status_code == 404
+
+
+def test_a_payload_that_waits_for_a_task_that_is_gone_meanwhile(make_rig: Callable[..., Any]) -> None:
+    """As on the command line, by the job files that the daemon has read."""
+    rig = make_rig()
+    moves = rig.site.ledger.moves
+    moves.daemon = "test"
+    for task in ("renamed", "add"):
+        moves.accept([NewJob(task, "default")]).wait()
+    codes = {}
+    for held in moves.claim("default", 2).wait():
+        moves.park(held, "payload", due_at=None, duration_s=0.0).wait()
+        with rig.client("viewer") as client:
+            codes[held.task] = client.get(f"/api/v1/jobs/{held.job_id}/explain").json()["code"]
+    assert codes == {"renamed": "waiting.unknown_task", "add": "waiting.payload"}

@@ -12,6 +12,7 @@ from millrace.cli.session import Session, pass_session, tell
 from millrace.cli.table import Column, table, terminal_width
 from millrace.cli.times import ago
 from millrace.clock import rfc3339
+from millrace.errors import WrongStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -55,6 +56,11 @@ def list_(session: Session, *, doubt: bool, client: str | None, limit: int, as_j
         click.echo(_table(rows, session.clock.now_ms()))
     else:
         tell("Nothing is in doubt." if doubt else "No effects yet: a job makes one with `once`.")
+    if not as_json and any(row.status == "begun" for row in rows) and not session.served():
+        tell(
+            "The daemon is not running: what is shown as being done was cut off, and its next start finds out what is "
+            "in doubt (millrace serve)."
+        )
 
 
 def _table(rows: Iterable[EffectRow], now_ms: int) -> str:
@@ -89,7 +95,15 @@ def settle(session: Session, key: str, *, done: str | None, not_done: bool, clie
         raise click.UsageError("say either --done [RESULT] or --not-done", click.get_current_context())
     result = _result(done) if done else None
     with session.ledger() as ledger:
-        ledger.moves.effect_settle(client, key, actor=session.actor, done=not not_done, result=result).wait()
+        try:
+            ledger.moves.effect_settle(client, key, actor=session.actor, done=not not_done, result=result).wait()
+        except WrongStatus as error:
+            if ledger.reads.effect(client, key).status != "begun" or session.served():
+                raise
+            raise WrongStatus(
+                f'effect "{key}" was being done when the daemon died: start the daemon (millrace serve), which takes '
+                "the job back; what is in doubt then can be settled"
+            ) from error
         row = ledger.reads.effect(client, key)
     if as_json:
         echo_json(row.as_json())

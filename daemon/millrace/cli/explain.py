@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from textwrap import wrap
 from typing import TYPE_CHECKING, Final
 
@@ -102,7 +103,18 @@ def _around(session: Session) -> Around:
         queues = session.site_or_defaults().settings.queues
     except MillraceError:  # settings that are wrong explain nothing; the ledger still does
         queues = None
-    return Around(session.clock.now_ms(), session.served(), queues)
+    return Around(session.clock.now_ms(), session.served(), queues, partial(_knows, session))
+
+
+def _knows(session: Session, task: str) -> bool:
+    """Whether the site has a task. Job files are imported for a job of which that matters, and for no other."""
+    from millrace.cli.tasks import load_registry
+
+    try:
+        registry = load_registry(session, quiet=True)
+    except MillraceError:  # what cannot be read explains nothing; the ledger still does
+        return True
+    return any(one.name == task for one in registry.runnable())
 
 
 def _text(found: Explanation) -> str:

@@ -106,7 +106,7 @@ def _blank(row: type[JobRow | RunRow]) -> dict[str, Any]:
 def _all_jobs(reads: Reads, wanted: Mapping[str, Any]) -> Iterator[JobRow]:
     after: str | None = None
     while True:
-        page = reads.jobs(JobFilter(**wanted, limit=PAGE, after=after))
+        page = reads.jobs(JobFilter(**wanted, limit=PAGE, after=after), whole=True)
         yield from page.jobs
         after = page.next
         if after is None:
@@ -116,7 +116,7 @@ def _all_jobs(reads: Reads, wanted: Mapping[str, Any]) -> Iterator[JobRow]:
 def _all_runs(reads: Reads, wanted: Mapping[str, Any]) -> Iterator[RunRow]:
     after: str | None = None
     while True:
-        page = reads.runs(RunFilter(**wanted, limit=PAGE, after=after))
+        page = reads.runs(RunFilter(**wanted, limit=PAGE, after=after), whole=True)
         yield from page.runs
         after = page.next
         if after is None:

@@ -73,8 +73,8 @@ status_option = click.option(
 
 
 def page_of(session: Session, after: str | None, **wanted: Any) -> Page:
-    """Return the page of jobs that the options ask for; ids may be shortened. No ledger, no jobs."""
-    if not session.places.ledger.exists():
+    """Return the page of jobs that the options ask for; ids may be shortened. No ledger yet, no jobs."""
+    if session.never_made():
         return Page([], None)
     with session.reads() as reads:
         if wanted.get("run"):

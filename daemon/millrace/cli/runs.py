@@ -143,8 +143,8 @@ def resume(session: Session, run_ids: tuple[str, ...], *, yes: bool, as_json: bo
 
 
 def _page_of(session: Session, after: str | None, **wanted: Any) -> RunPage:
-    """Return the page of runs that the options ask for. No ledger, no runs."""
-    if not session.places.ledger.exists():
+    """Return the page of runs that the options ask for. No ledger yet, no runs."""
+    if session.never_made():
         return RunPage([], None)
     with session.reads() as reads:
         return reads.runs(RunFilter(**wanted, after=run_of(reads, after).id if after else None))

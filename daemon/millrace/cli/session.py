@@ -124,6 +124,14 @@ class Session:
 
         return load_site(self.config, os.environ)
 
+    def never_made(self) -> bool:
+        """Whether there is no ledger yet: lists are empty then. Raises LedgerGone if there was one; NotPermitted."""
+        from millrace.ledger.made import refuse_if_gone
+
+        with self.permitted():
+            refuse_if_gone(self.places.ledger)
+            return not self.places.ledger.exists()
+
     @contextmanager
     def reads(self) -> Iterator[Reads]:
         """Open the ledger for looks. Raises NotFound if there is none yet, NotPermitted."""

@@ -136,7 +136,8 @@ def _daemon_words(facts: dict[str, Any]) -> str:
 
 def _job_words(balance: Balance) -> str:
     counts = [f"{count:,} {colored(status)}" for status, count in balance.by_status.items() if count]
-    return f"Jobs     {', '.join(counts) or 'none yet'}"
+    nothing = f"none kept; {balance.pruned:,} pruned" if balance.pruned else "none yet"
+    return f"Jobs     {', '.join(counts) or nothing}"
 
 
 def _cut_off_words(count: int) -> list[str]:

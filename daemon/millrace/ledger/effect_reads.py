@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
 from millrace.ledger.effect_rows import EffectCounts, EffectRow
+from millrace.ledger.parse import in_brief
 from millrace.ledger.rows import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from millrace.ledger.parse import Whole
 
 NOBODY: Final = """NOT EXISTS (SELECT 1 FROM job WHERE id = effect.job_id
   AND (status IN ('queued', 'running') OR (status = 'waiting' AND reason <> 'doubt')))"""  # will see to it
@@ -18,8 +21,10 @@ _OPEN: Final = "status IN ('begun', 'doubt')"
 _RUNS: Final = """EXISTS (SELECT 1 FROM job
   WHERE job.id = effect.job_id AND job.attempt = effect.attempt AND job.status = 'running')"""
 _IN_DOUBT: Final = f"{_OPEN} AND (status = 'doubt' OR NOT {_RUNS})"
-_EFFECT: Final = f"""SELECT client, key, CASE WHEN {_IN_DOUBT} THEN 'doubt' ELSE status END, call, result, error,
-  job_id, attempt, at, ended_at, doubt_at, told_at, settled_by FROM effect"""  # noqa: S608 - our own text
+_EFFECT_WITH: Final = f"""SELECT client, key, CASE WHEN {_IN_DOUBT} THEN 'doubt' ELSE status END, call, {{result}},
+  error, job_id, attempt, at, ended_at, doubt_at, told_at, settled_by FROM effect"""  # noqa: S608 - our own text
+_EFFECT: Final = _EFFECT_WITH.format(result="result")
+_EFFECT_IN_BRIEF: Final = _EFFECT_WITH.format(result=in_brief("result"))
 
 
 class EffectReads:
@@ -32,16 +37,19 @@ class EffectReads:
     def _shown(self, text: str) -> str:
         raise NotImplementedError
 
+    def _outline(self, text: str) -> str:
+        raise NotImplementedError
+
     def effect(self, client: str, key: str) -> EffectRow:
         """Return an effect. Raises NotFound."""
         found = self.rows(f"{_EFFECT} WHERE client = ? AND key = ?", (client, key))
         if not found:
             raise NotFound(f'client {client} has no effect "{key}"')
-        return self._effect(found[0])
+        return _effect(found[0], self._shown)
 
     def effects(self, *, client: str | None = None, doubt: bool = False, limit: int = 50) -> list[EffectRow]:
         """
-        Return effects, newest first.
+        Return effects, newest first; of a result that is not small, how large it is.
 
         Args:
             client: Whose; None for all.
@@ -52,14 +60,13 @@ class EffectReads:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         index = " INDEXED BY effect_open" if doubt else ""
         values = (*([client] if client is not None else []), limit)
-        return [
-            self._effect(row) for row in self.rows(f"{_EFFECT}{index}{where} ORDER BY at DESC, key LIMIT ?", values)
-        ]
+        sql = f"{_EFFECT_IN_BRIEF}{index}{where} ORDER BY at DESC, key LIMIT ?"
+        return [_effect(row, self._outline) for row in self.rows(sql, values)]
 
     def effects_of(self, job_id: str, limit: int = 100) -> list[EffectRow]:
         """Return the effects that a job has begun, or has taken over, oldest first. Served by effect_job."""
         rows = self.rows(f"{_EFFECT} WHERE job_id = ? ORDER BY at, key LIMIT ?", (job_id, limit))
-        return [self._effect(row) for row in rows]
+        return [_effect(row, self._shown) for row in rows]
 
     def effect_counts(self) -> EffectCounts:
         """Return how many effects are in doubt. Served by effect_open."""
@@ -71,7 +78,8 @@ class EffectReads:
         sql = f"SELECT 1 FROM effect WHERE told_at IS NULL AND {_OPEN} AND {NOBODY} LIMIT 1"  # noqa: S608
         return bool(self.rows(sql))
 
-    def _effect(self, row: tuple[Any, ...]) -> EffectRow:
-        client, key, status, call, result, error, *rest = row
-        result = None if result is None else self._shown(result)
-        return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)
+
+def _effect(row: tuple[Any, ...], value: Whole) -> EffectRow:
+    client, key, status, call, result, error, *rest = row
+    result = None if result is None else value(result)
+    return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from millrace.errors import NotFound, ValueDamaged
+from millrace.ledger.blobs import reference
 from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
 from millrace.ledger.run_rows import RunRow
 
 Whole = Callable[[str], str]
 
+SMALL: Final = 10_000  # bytes of a value that is in a list: a page of a thousand jobs has twenty megabytes at most
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)
 
@@ -23,6 +25,18 @@ def shown(whole: Whole, text: str) -> str:
         return whole(text)
     except ValueDamaged as error:
         return json.dumps({"$damaged": str(error)})
+
+
+def in_brief(column: str) -> str:
+    """Return the SQL of a value as a list has it: of one that is not small, how large it is, without reading it."""
+    size = f"octet_length({column})"
+    return f"iif({size} > {SMALL}, '{{\"$large\":' || {size} || '}}', {column})"
+
+
+def outline(whole: Whole, text: str) -> str:
+    """Return a value that `in_brief` gave: of one that is kept in a file, how large it is, without reading it."""
+    found = reference(text)
+    return json.dumps({"$large": found.size}, separators=(",", ":")) if found else shown(whole, text)
 
 
 def as_job(row: tuple[Any, ...], whole: Whole) -> JobRow:

@@ -19,24 +19,29 @@ from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, prefix_range
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from pathlib import Path
 
     from millrace.ledger.rows import AttemptRow, EventRow
 
-_JOB: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures, crashes,
-  daemon_deaths, CAST(payload AS BLOB), CAST(result AS BLOB), error, key, run_id, stage, record, source_kind,
+_JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures,
+  crashes, daemon_deaths, {payload}, {result}, error, key, run_id, stage, record, source_kind,
   source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
   FROM job"""
+_JOB: Final = _JOB_WITH.format(payload="CAST(payload AS BLOB)", result="CAST(result AS BLOB)")
+_JOB_IN_BRIEF: Final = _JOB_WITH.format(
+    payload=f"CAST({in_brief('payload')} AS BLOB)", result=f"CAST({in_brief('result')} AS BLOB)"
+)
 # Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
 _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
+_NAMES: Final = ("task", "queue", "client")
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
 _PREFIX_LOOK: Final = 3
 _NO_END: Final = 1 << 62
@@ -149,8 +154,13 @@ class Reads(RunReads, FireReads, EffectReads):
         sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
         return [as_event(row) for row in self.rows(sql, (job_id,))]
 
-    def jobs(self, wanted: JobFilter) -> Page:
-        """Return a page of jobs, newest first."""
+    def jobs(self, wanted: JobFilter, *, whole: bool = False) -> Page:
+        """
+        Return a page of jobs, newest first.
+
+        Args:
+            whole: Whether large values are wanted too: a page of them may have gigabytes. Else each is `{"$large": n}`.
+        """
         conditions = {
             "task = ?": wanted.task, "queue = ?": wanted.queue, "client = ?": wanted.client,
             "run_id = ?": wanted.run, "created_at >= ?": wanted.since, "id < ?": wanted.after,
@@ -158,23 +168,35 @@ class Reads(RunReads, FireReads, EffectReads):
         given = {sql: value for sql, value in conditions.items() if value is not None}
         if wanted.since is not None:  # ids sort by time: lets the walk end instead of filtering all history
             given["id >= ?"] = f"{wanted.since >> 16:08x}-{wanted.since & 0xFFFF:04x}"
-        of_status, index = self._of_status(wanted.status, of_run=wanted.run is not None)
-        where = " AND ".join([*of_status, *given]) or "TRUE"
-        sql = f"{_JOB}{index} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
-        rows = self.rows(sql, (*given.values(), wanted.limit + 1))
-        jobs = [as_job(row, self._shown) for row in rows[: wanted.limit]]
+        names = {name: value for name in _NAMES if (value := getattr(wanted, name)) is not None}
+        of_status, index, values = self._of_status(wanted, names)
+        where = " AND ".join([*given, *of_status]) or "TRUE"
+        # The counters know how many there are at most: with the last of them the walk ends, and without any it is none.
+        bound = f"min(?, ({_kept(wanted.status, names)}))" if names else "?"
+        look, value = (_JOB, self._shown) if whole else (_JOB_IN_BRIEF, self._outline)
+        sql = (
+            f"{look}{index} WHERE {where} ORDER BY id DESC LIMIT {bound}"  # conditions of our own making, values bound
+        )
+        rows = self.rows(sql, (*given.values(), *values, wanted.limit + 1, *names.values()))
+        jobs = [as_job(row, value) for row in rows[: wanted.limit]]
         return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
 
-    def _of_status(self, status: str | None, *, of_run: bool) -> tuple[list[str], str]:
-        """Return the condition for a status, as a literal (a partial index needs one), and the index to use."""
-        if status is None:
-            return [], ""
-        if of_run and status in _UNDONE:  # of 300,000 jobs of a run, only those that may be put back are looked at
+    def _of_status(self, wanted: JobFilter, names: dict[str, str]) -> tuple[list[str], str, Sequence[str]]:
+        """Return the conditions for a status, a literal as a partial index needs it; the index to use; their values."""
+        if wanted.status is None:
+            return [], "", ()
+        status = Status(wanted.status)
+        if wanted.run is not None and status in _UNDONE:  # of 300,000 jobs of a run, only those that may be put back
             undone = "run_id IS NOT NULL AND status IN ('dead', 'cancelled')"
-            return [f"{undone} AND +status = '{Status(status)}'"], " INDEXED BY job_undone"
-        index = _PARTIAL.get(Status(status), "")
+            return [f"{undone} AND +status = '{status}'"], " INDEXED BY job_undone", ()
+        if status == Status.QUEUED and names:  # of a backlog of half a million, only the lanes that have such jobs
+            lanes = f"(queue, client) IN (SELECT queue, client FROM tally WHERE queued > 0 AND {_all(names)})"  # noqa: S608
+            queued = self.rows(f"SELECT coalesce(sum(queued), 0) FROM lane WHERE {lanes}", [*names.values()])[0][0]  # noqa: S608
+            if queued <= _FEW:
+                return [f"status = '{status}'", lanes], " INDEXED BY job_queued", [*names.values()]
+        index = _PARTIAL.get(status, "")
         few = index and self.status_counts()[status] <= _FEW
-        return [f"status = '{Status(status)}'"], f" INDEXED BY {index}" if few else ""
+        return [f"status = '{status}'"], f" INDEXED BY {index}" if few else "", ()
 
     def status_counts(self) -> dict[str, int]:
         """Return how many jobs there are in each status, from the counters."""
@@ -346,6 +368,16 @@ class Reads(RunReads, FireReads, EffectReads):
     def data_version(self) -> int:
         """Return a number that changes when another connection has committed."""
         return int(self.rows("PRAGMA data_version")[0][0])
+
+
+def _all(names: Collection[str]) -> str:
+    return " AND ".join(f"{name} = ?" for name in names)
+
+
+def _kept(status: str | None, names: Collection[str]) -> str:
+    """Return a SELECT of how many jobs the ledger has of a task, queue or client, by the counters."""
+    counted = " + ".join(Status if status is None else [Status(status)])
+    return f"SELECT coalesce(sum({counted}), 0) FROM tally WHERE {_all(names)}"  # noqa: S608 - columns of our own making
 
 
 def _balance(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]] | None) -> Balance:

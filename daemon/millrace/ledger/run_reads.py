@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import NotFound
 from millrace.ledger import arguments
 from millrace.ledger.net import Net
-from millrace.ledger.parse import as_run, prefix_range, shown
+from millrace.ledger.parse import as_run, in_brief, outline, prefix_range, shown
 from millrace.ledger.plan import Plan
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
@@ -19,8 +19,12 @@ from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_RUN: Final = """SELECT id, pipeline, client, status, inputs, edition, source_kind, source_name, correlation_id, key,
-  created_at, finished_at, cancel_by FROM run"""
+    from millrace.ledger.parse import Whole
+
+_RUN_WITH: Final = """SELECT id, pipeline, client, status, {inputs}, edition, source_kind, source_name, correlation_id,
+  key, created_at, finished_at, cancel_by FROM run"""
+_RUN: Final = _RUN_WITH.format(inputs="inputs")
+_RUN_IN_BRIEF: Final = _RUN_WITH.format(inputs=in_brief("inputs"))
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
@@ -59,6 +63,9 @@ class RunReads:
     def _shown(self, text: str) -> str:
         return shown(self.whole, text)
 
+    def _outline(self, text: str) -> str:
+        return outline(self.whole, text)
+
     def run(self, run_id: str) -> RunRow:
         """
         Return the run of an id or of a unique prefix of one.
@@ -74,32 +81,38 @@ class RunReads:
             candidates = ", ".join(row[0] for row in found)
             msg = f'"{run_id}" could be any of {candidates} …: give more of the id'
             raise NotFound(msg)
-        return self._with_counts(found[0])
+        return self._with_counts(found[0], self._shown)
 
-    def runs(self, wanted: RunFilter) -> RunPage:
-        """Return a page of runs, newest first."""
+    def runs(self, wanted: RunFilter, *, whole: bool = False) -> RunPage:
+        """
+        Return a page of runs, newest first.
+
+        Args:
+            whole: Whether large inputs are wanted too. Else each is `{"$large": n}`.
+        """
         conditions = {
             "pipeline = ?": wanted.pipeline, "client = ?": wanted.client, "status = ?": wanted.status,
             "created_at >= ?": wanted.since, "id < ?": wanted.after,
         }  # fmt: skip
         given = {sql: value for sql, value in conditions.items() if value is not None}
         where = " AND ".join(given) or "TRUE"
-        sql = f"{_RUN} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
+        look, value = (_RUN, self._shown) if whole else (_RUN_IN_BRIEF, self._outline)
+        sql = f"{look} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
         rows = self.rows(sql, (*given.values(), wanted.limit + 1))
-        runs = [self._with_counts(row) for row in rows[: wanted.limit]]
+        runs = [self._with_counts(row, value) for row in rows[: wanted.limit]]
         return RunPage(runs, runs[-1].id if len(rows) > wanted.limit else None)
 
     def open_runs(self) -> int:
         """Return how many runs are not over. Served by run_open."""
         return int(self.rows("SELECT count(*) FROM run WHERE status = 'running'")[0][0])
 
-    def _with_counts(self, row: tuple[Any, ...]) -> RunRow:
+    def _with_counts(self, row: tuple[Any, ...], value: Whole) -> RunRow:
         counts = {
             stage: {name: number for name, number in zip(_COUNTED, numbers, strict=True) if number}
             for stage, *numbers in self.rows(_COUNTS, (row[0],))
         }
         records = dict(self.rows("SELECT stage, records FROM fanout WHERE run_id = ? ORDER BY stage", (row[0],)))
-        return as_run(row, counts, records, self._shown)
+        return as_run(row, counts, records, value)
 
     def plan(self, run_id: str) -> Plan:
         """

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from millrace.errors import ValueDamaged
+from millrace.errors import NotFound, ValueDamaged
 from millrace.ledger.rows import JobFilter, value_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _DEAD: Final = 20
 _WORKING: Final = 5
 _FEW: Final = 1000
+_EMPTY: Final = "{}"  # the payload of a stage's job that was not made for a bad item
 
 
 class RunView(NamedTuple):
@@ -101,17 +102,22 @@ def _dead(job: JobRow) -> dict[str, Any]:
 def with_arguments(reads: Reads, job: JobRow) -> JobRow:
     """
     Return a job as somebody wants to see it: that of a stage with the arguments that it is given, not the empty payload
-    that it has. What comes to it as results is not among them; a bad item is its own payload.
+    that it has. What comes to it as results is not among them; a bad item is its own payload. A job whose run is gone
+    is shown all the same, with that in the place of the arguments.
     """
     if job.run_id is None or job.stage is None:
         return job
-    stage = next((one for one in reads.plan(job.run_id).stages if one.name == job.stage), None)
-    if stage is None or (stage.kind == "fanout" and job.record is not None):
-        return job
     try:
+        stage = next((one for one in reads.plan(job.run_id).stages if one.name == job.stage), None)
+        if stage is None or (stage.kind == "fanout" and job.record is not None):
+            return job
         inputs = json.loads(reads.run_inputs(job.run_id))
         given = {name: inputs[name] for name in stage.inputs if name in inputs}
         given |= {name: json.loads(text) for name, text in reads.arguments(job.run_id, job.stage, job.record).items()}
     except ValueDamaged as error:
         given = {"$damaged": str(error)}
+    except NotFound:
+        if job.payload != _EMPTY:
+            return job
+        given = {"$damaged": f"its run {job.run_id} is missing in the ledger, and so is what it was to be called with"}
     return replace(job, payload=json.dumps(given, ensure_ascii=False, separators=(",", ":")))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from millrace.clock import MS, format_duration, rfc3339
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from millrace.config.settings import QueueSettings
 
@@ -46,11 +46,13 @@ class Around(NamedTuple):
     Args:
         served: Whether a daemon runs.
         queues: The queues of the site; None if its settings cannot be read.
+        knows: Tells whether the site has a task of a name; None if its job files cannot be read.
     """
 
     now_ms: int
     served: bool
     queues: Mapping[str, QueueSettings] | None
+    knows: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from millrace.errors import NotFound
 from millrace.ledger.net import Net
 from millrace.ledger.place import place, run_ender, standing
 from millrace.ledger.rows import JobFilter, QueueRow
@@ -65,7 +66,10 @@ def _doubts(reads: Reads, found: JobRow) -> list[str]:
 def _pause(reads: Reads, found: JobRow) -> Pause | None:
     if found.reason != "limit" or found.run_id is None or found.stage is None or found.record is not None:
         return None
-    return pause_of(reads.run(found.run_id), Net(reads.plan(found.run_id)), found.stage)
+    try:
+        return pause_of(reads.run(found.run_id), Net(reads.plan(found.run_id)), found.stage)
+    except NotFound:  # the run's row is gone: the job is explained all the same
+        return None
 
 
 def run(reads: Reads, found: RunRow, around: Around) -> Explanation:

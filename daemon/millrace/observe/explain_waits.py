@@ -42,6 +42,8 @@ class Pause(NamedTuple):
 def waiting(job: JobRow, around: Around, pause: Pause | None) -> Told:
     """Return why a job waits."""
     reason = job.reason or ""
+    if reason == "payload" and around.knows is not None and not around.knows(job.task):
+        reason = "unknown_task"  # it did not fit when it was looked at last, and since then its task is gone
     kind = reason.partition(":")[0]
     until = f", until {clock_time(job.due_at)}" if job.due_at is not None else ""
     text = f"It waits {waits_for(reason)}{until}{_failed_so_far(job)}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from millrace.ledger.accept import Accepted
     from millrace.ledger.names import Unknown
-    from millrace.ledger.rows import JobRow, Page
+    from millrace.ledger.rows import JobRow
     from millrace.ledger.ticket import Ticket
     from millrace.web.house import House
 
@@ -65,14 +65,23 @@ async def submit(request: Request, caller: Operator) -> Response:
     # Checking a small payload and looking up a row by its id take microseconds, a change of threads ten times as long.
     ticket = hand_in() if len(body) <= SMALL else await aside(hand_in)
     accepted = (await committed(ticket))[0]
-    job = house.reads.job(accepted.id)
-    location = {"Location": f"/api/v1/jobs/{accepted.id}"}
-    return json_answer(job.as_json(), 200 if accepted.existed else 202, location)
+
+    def answer() -> Response:
+        location = {"Location": f"/api/v1/jobs/{accepted.id}"}
+        return json_answer(house.reads.job(accepted.id).as_json(), 200 if accepted.existed else 202, location)
+
+    # One that existed may have a large result.
+    return answer() if len(body) <= SMALL and not accepted.existed else await aside(answer)
 
 
 @router.get("/jobs", summary="List jobs, newest first", responses=shown_as(200, "A page of jobs", PAGE) | problems(422))
 async def jobs(request: Request, caller: Viewer, query: Annotated[JobQuery, Query()]) -> Response:
-    """Give a page of `limit` jobs. Its `next` is the `after` of the page that follows, null at the end."""
+    """
+    Give a page of `limit` jobs. Its `next` is the `after` of the page that follows, null at the end.
+
+    Of a payload or result of more than 10,000 bytes a page has the length alone, `{"$large": bytes}`: the job itself
+    has it whole.
+    """
     return await _page(request, caller, query, query.status)
 
 
@@ -95,18 +104,19 @@ async def job(request: Request, caller: Viewer, job_id: str) -> Response:
     """Give a job by its id, or by a unique start of it, with all that happened to it."""
     house: House = request.app.state.house
 
-    def look() -> dict[str, Any]:
+    def look() -> Response:
         found = with_arguments(house.reads, find(house, caller, job_id))
         progress = house.reads.progress(found.id)
-        return {
+        shown = {
             **found.as_json(),
             "progress": progress.as_json() if progress else None,
             "attempts": [attempt.as_json() for attempt in house.reads.attempts(found.id)],
             "events": [event.as_json() for event in house.reads.events(found.id)],
             "effects": [effect.as_json() for effect in house.reads.effects_of(found.id)],
         }
+        return json_answer(shown)
 
-    return json_answer(await aside(look))
+    return await aside(look)
 
 
 @router.post(
@@ -176,8 +186,12 @@ def find(house: House, caller: Caller, job_id: str) -> JobRow:
 async def _steer(house: House, caller: Caller, job_id: str, move: Callable[[str], Awaitable[Status]]) -> Response:
     known = await aside(lambda: find(house, caller, job_id))
     await move(known.id)
-    now = await aside(lambda: house.reads.job(known.id))
-    return json_answer(now.as_json(), 202 if now.status == Status.RUNNING else 200)
+
+    def answer() -> Response:
+        now = house.reads.job(known.id)
+        return json_answer(now.as_json(), 202 if now.status == Status.RUNNING else 200)
+
+    return await aside(answer)
 
 
 async def _page(request: Request, caller: Caller, query: JobQuery, status: Status | None) -> Response:
@@ -192,13 +206,13 @@ async def _page(request: Request, caller: Caller, query: JobQuery, status: Statu
         after=query.after,
     )
 
-    def look() -> Page:
+    def look() -> Response:
         _check_names(house, query)
         run = None if query.run is None else _run_id(house, caller, query.run)
-        return house.reads.jobs(replace(wanted, run=run))
+        page = house.reads.jobs(replace(wanted, run=run))
+        return json_answer({"jobs": [row.as_json() for row in page.jobs], "next": page.next})
 
-    page = await aside(look)
-    return json_answer({"jobs": [row.as_json() for row in page.jobs], "next": page.next})
+    return await aside(look)
 
 
 def since(text: str | None, now_ms: int) -> int | None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 router: Final = APIRouter(prefix="/api/v1", tags=["jobs"])
 Operator = Annotated[Caller, Depends(OPERATOR)]
 CHUNK: Final = 500
+CHUNK_BYTES: Final = 4_000_000  # of lines that wait together: read, checked and written, they take many times as much
 MAX_LINES: Final = 1_000_000
 _IN_MEMORY: Final = 1_000_000
 _PIECE: Final = 65_536
@@ -75,7 +76,7 @@ Line = tuple[int, bytes | TooLarge]
 async def _groups(request: Request, limit: int) -> AsyncIterator[list[Line]]:
     """Yield the lines of the body with their numbers, some at a time."""
     group: list[Line] = []
-    number = 0
+    number = size = 0
     async for text in _lines(request, limit):
         number += 1
         if number > MAX_LINES:
@@ -84,9 +85,10 @@ async def _groups(request: Request, limit: int) -> AsyncIterator[list[Line]]:
             break
         if isinstance(text, TooLarge) or text.strip():
             group.append((number, text))
-        if len(group) >= CHUNK:
+            size += 0 if isinstance(text, TooLarge) else len(text)
+        if len(group) >= CHUNK or size >= CHUNK_BYTES:
             yield group
-            group = []
+            group, size = [], 0
     if group:
         yield group
 

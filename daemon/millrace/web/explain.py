@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -83,7 +84,11 @@ async def schedule(request: Request, caller: Viewer, name: str) -> Response:
 
 
 def _around(house: House) -> Around:
-    return Around(house.clock.now_ms(), served=True, queues=house.settings.queues)
+    return Around(house.clock.now_ms(), served=True, queues=house.settings.queues, knows=partial(_knows, house))
+
+
+def _knows(house: House, task: str) -> bool:
+    return any(one.name == task for one in house.registry.runnable())
 
 
 def _own(found: dict[str, Any], caller: Caller) -> dict[str, Any]:

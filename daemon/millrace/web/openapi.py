@@ -7,6 +7,7 @@ from typing import Any, Final
 from millrace.ledger.states import Status
 from millrace.web.problems import MEDIA_TYPE as PROBLEM_TYPE
 from millrace.web.problems import TITLES, URN
+from millrace.web.settlement import Settlement
 
 Schema = dict[str, Any]
 _TEXT: Final[Schema] = {"type": "string"}
@@ -38,8 +39,8 @@ _JOB_FIELDS: Final[Schema] = {
     "priority": {"type": "integer", "description": "Higher first"},
     "attempt": {**_COUNT, "description": "How often it was claimed"},
     "max_attempts": {"type": "integer", "minimum": 1, "description": "Retries + 1: the bound of `failures`"},
-    "payload": {"type": "object"},
-    "result": {"description": "Whatever the task returned"},
+    "payload": {"type": "object", "description": 'In a page `{"$large": bytes}` if it has more than 10,000 bytes'},
+    "result": {"description": "Whatever the task returned; in a page as the payload"},
     "error": _ERROR,
     "key": {**_MAYBE, "description": "Its idempotency key, unique within the client"},
     "run_id": _MAYBE,
@@ -210,6 +211,7 @@ SCHEMAS: Final[Schema] = {
     ),
     "JobPage": _all_required({"jobs": _listed(JOB), "next": _MAYBE}),
     "Submission": _SUBMISSION,
+    "Settlement": Settlement.model_json_schema(),
     "Run": _all_required(_RUN_FIELDS),
     "RunDetails": _all_required(
         {
@@ -381,14 +383,20 @@ _HEADERS: Final = [
     {"name": "Idempotency-Key", "in": "header", "schema": _TEXT, "description": "The same as the field `key`"},
     {"name": "X-Correlation-Id", "in": "header", "schema": {"type": "string", "maxLength": 128}},
 ]
-BODY: Final[Schema] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": ref("Submission")}}},
-    "parameters": _HEADERS,
-}
-RUN_BODY: Final[Schema] = {
-    "requestBody": {"required": True, "content": {"application/json": {"schema": ref("RunSubmission")}}},
-    "parameters": _HEADERS,
-}
+
+
+def body_of(schema: Schema) -> dict[str, Any]:
+    """
+    Return the description of a body of JSON.
+
+    A route reads it by itself (`body.read_body`): the framework would read the body of whoever asks, of any length,
+    before it looks who that is.
+    """
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+BODY: Final[Schema] = {**body_of(ref("Submission")), "parameters": _HEADERS}
+RUN_BODY: Final[Schema] = {**body_of(ref("RunSubmission")), "parameters": _HEADERS}
 LINES: Final = "application/x-ndjson"
 LINES_BODY: Final[Schema] = {
     "requestBody": {"required": True, "content": {LINES: {"schema": _TEXT}}},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annotation
@@ -22,7 +22,7 @@ from millrace.web.query import RunQuery  # noqa: TC001 - FastAPI reads the annot
 from millrace.web.submission import read_run
 
 if TYPE_CHECKING:
-    from millrace.ledger.run_rows import RunPage, RunRow, Started
+    from millrace.ledger.run_rows import RunRow, Started
     from millrace.ledger.ticket import Ticket
     from millrace.web.house import House
 
@@ -59,16 +59,23 @@ async def start(request: Request, caller: Operator, name: str) -> Response:
 
     ticket = hand_in() if len(body) <= SMALL else await aside(hand_in)
     started = await committed(ticket)
-    run = await aside(lambda: house.reads.run(started.id))
-    location = {"Location": f"/api/v1/runs/{started.id}"}
-    return json_answer(run.as_json(), 200 if started.existed else 202, location)
+
+    def answer() -> Response:
+        location = {"Location": f"/api/v1/runs/{started.id}"}
+        return json_answer(house.reads.run(started.id).as_json(), 200 if started.existed else 202, location)
+
+    return await aside(answer)
 
 
 @router.get(
     "/runs", summary="List runs, newest first", responses=shown_as(200, "A page of runs", RUN_PAGE) | problems(422)
 )
 async def runs(request: Request, caller: Viewer, query: Annotated[RunQuery, Query()]) -> Response:
-    """Give a page of `limit` runs. Its `next` is the `after` of the page that follows, null at the end."""
+    """
+    Give a page of `limit` runs. Its `next` is the `after` of the page that follows, null at the end.
+
+    Of inputs of more than 10,000 bytes a page has the length alone, `{"$large": bytes}`: the run itself has them whole.
+    """
     house: House = request.app.state.house
     wanted = RunFilter(
         pipeline=query.pipeline,
@@ -79,12 +86,12 @@ async def runs(request: Request, caller: Viewer, query: Annotated[RunQuery, Quer
         after=query.after,
     )
 
-    def look() -> RunPage:
+    def look() -> Response:
         _check_names(house, query)
-        return house.reads.runs(wanted)
+        page = house.reads.runs(wanted)
+        return json_answer({"runs": [row.as_json() for row in page.runs], "next": page.next})
 
-    page = await aside(look)
-    return json_answer({"runs": [row.as_json() for row in page.runs], "next": page.next})
+    return await aside(look)
 
 
 @router.get(
@@ -96,11 +103,11 @@ async def run(request: Request, caller: Viewer, run_id: str) -> Response:
     """Give a run by its id, or by a unique start of it: how far each stage is, from counters."""
     house: House = request.app.state.house
 
-    def look() -> dict[str, Any]:
+    def look() -> Response:
         found = find_run(house, caller, run_id)
-        return view_run(house.reads, found.id).as_json()
+        return json_answer(view_run(house.reads, found.id).as_json())
 
-    return json_answer(await aside(look))
+    return await aside(look)
 
 
 @router.post(
@@ -161,8 +168,11 @@ def find_run(house: House, caller: Caller, run_id: str) -> RunRow:
 
 
 async def _now(house: House, run_id: str) -> Response:
-    run = await aside(lambda: house.reads.run(run_id))
-    return json_answer(run.as_json(), 202 if run.status == "running" else 200)
+    def answer() -> Response:
+        run = house.reads.run(run_id)
+        return json_answer(run.as_json(), 202 if run.status == "running" else 200)
+
+    return await aside(answer)
 
 
 def _check_names(house: House, query: RunQuery) -> None:

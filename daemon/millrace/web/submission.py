@@ -39,7 +39,7 @@ def read_submission(text: bytes, around: Envelope) -> Submission:
 
     Raises: PayloadError that names each wrong field; NotPermitted if the token is bound to another client.
     """
-    document = _object(text, 'such as {"task": "name", "payload": {}}')
+    document = read_object(text, 'such as {"task": "name", "payload": {}}')
     problems = _unknown(document, FIELDS, "a submission")
     if document.get("task") is None:
         problems.append(Problem("task", "is missing", "the name of a task: see GET /api/v1/tasks"))
@@ -66,7 +66,7 @@ def read_run(pipeline: str, text: bytes, around: Envelope) -> RunSubmission:
 
     Raises: PayloadError that names each wrong field; NotPermitted if the token is bound to another client.
     """
-    document = _object(text, 'such as {"inputs": {}}')
+    document = read_object(text, 'such as {"inputs": {}}')
     problems = [
         *_unknown(document, RUN_FIELDS, "a request for a run"),
         *_mistyped(document),
@@ -85,7 +85,12 @@ def read_run(pipeline: str, text: bytes, around: Envelope) -> RunSubmission:
     )
 
 
-def _object(text: bytes, example: str) -> dict[str, Any]:
+def read_object(text: bytes, example: str) -> dict[str, Any]:
+    """
+    Return the JSON object that a body is.
+
+    Raises: PayloadError, with the example if it is something else.
+    """
     try:
         document = strict_json(text, where=_BODY, around=1)
     except PayloadError as error:

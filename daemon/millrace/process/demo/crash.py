@@ -130,7 +130,7 @@ class Crash:
                 job.result,
                 sum(attempt.outcome == "lost" for attempt in reads.attempts(job.id)),
             )
-            for job in reads.jobs(JobFilter(run=run_id, limit=_MOST)).jobs
+            for job in reads.jobs(JobFilter(run=run_id, limit=_MOST), whole=True).jobs
         }
 
     def _since(self, moment: float) -> str:

@@ -58,7 +58,10 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json({**done._asdict(), "file": str(done.file)})
     else:
-        click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, whole")
+        whole = f"{plural(len(done.lost), 'large value')} lost" if done.lost else "whole"
+        click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, {whole}")
+    for text in done.lost:
+        tell(f"Not in it: {text}.")
     if done.difference:
         tell(f"The ledger does not account for {plural(done.difference, 'job')}: see `millrace doctor`.")
     if done.audit_flaw:
@@ -148,6 +151,8 @@ def _as_json(done: Restored) -> dict[str, object]:
         "before": str(done.before) if done.before else None,
         "written": [str(path) for path in done.written],
         "differ": [str(path) for path in done.differ],
+        "lost": list(done.lost),
+        "other_site": done.other_site,
     }
 
 
@@ -155,10 +160,17 @@ def _print(done: Restored) -> None:
     _print_ledger(done.found)
     if done.found.audit_flaw:
         tell(f"What was restored has a flaw: {done.found.audit_flaw}. See `millrace doctor`.")
+    for text in done.lost:
+        tell(f"Lost: {text}.")
     if done.before is not None:
         click.echo(f"before    {done.before}")
     for path in done.written:
         click.echo(f"written   {path}")
     for path in done.differ:
         tell(f"{path} is not what was backed up; it was left as it is.")
+    if done.other_site:
+        tell(
+            "The backup is of another ledger than the one that was here: its tokens hold now, and the one in "
+            "admin.token does not. Make one with `millrace tokens create`."
+        )
     tell("Start the daemon; what the backup has as running is queued again.")

@@ -127,7 +127,12 @@ class Blobs:
 
     def sizes(self) -> dict[str, int]:
         """Return the files that are there by name, with their bytes; without those that are being written."""
-        return {entry.name: entry.stat().st_size for entry in self._entries() if not entry.name.endswith(_PART)}
+        found: dict[str, int] = {}
+        for entry in self._entries():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if not entry.name.endswith(_PART):
+                    found[entry.name] = entry.stat().st_size
+        return found
 
     def older(self, before_ms: int) -> list[str]:
         """Return the files that were last written before a time, finished or not."""
@@ -165,14 +170,29 @@ class Blobs:
                     removed += 1
         return removed
 
-    def adopt(self, files: Path) -> None:
-        """Take the files of a folder on the same disk over, beside those that are here: no name is used for two."""
+    def adopt(self, others: Blobs, wanted: Iterable[Reference]) -> None:
+        """
+        Take the files of another ledger on the same disk over, beside those that are here.
+
+        No name is used for two values. One that is here stays, unless it is not what was written and the other is: a
+        backup may have been made of a damaged file that has been put right since.
+        """
         self.folder.mkdir(mode=0o700, exist_ok=True)
-        for path in files.iterdir():
-            path.chmod(0o600)
-            path.replace(self.folder / path.name)
+        for one in wanted:
+            theirs = others.folder / one.name
+            if not theirs.is_file() or ((self.folder / one.name).exists() and (self._has(one) or not others._has(one))):
+                continue
+            theirs.chmod(0o600)
+            theirs.replace(self.folder / one.name)
         sync_folder(self.folder)
         sync_folder(self.folder.parent)
+
+    def _has(self, one: Reference) -> bool:
+        try:
+            self.whole(str(one))
+        except ValueDamaged:
+            return False
+        return True
 
     def share(self, other: Path) -> None:
         """Let another ledger on the same disk have all files too, until either lets go of them."""

@@ -18,7 +18,7 @@ from millrace.clock import MS, rfc3339
 from millrace.config.sizes import format_size
 from millrace.errors import BackupBroken, LedgerFull, NotPermitted
 from millrace.ledger.blobs import Blobs
-from millrace.ledger.snapshot import examine, files_of, size_of, snapshot
+from millrace.ledger.snapshot import examine, files_of, lost_files, size_of, snapshot
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
 from millrace.process.backup.scratch import scratch, settle
 
@@ -40,7 +40,8 @@ class Backup(NamedTuple):
     """
     A backup that was made and looked at: where, how large, of how many jobs, and how many are unaccounted for.
 
-    `audit_flaw` is why the chain of its audit log does not hold, None if it does.
+    `audit_flaw` is why the chain of its audit log does not hold, None if it does; `lost` tells of each large value that
+    is missing or damaged, and whose it is.
     """
 
     file: Path
@@ -49,14 +50,22 @@ class Backup(NamedTuple):
     difference: int
     took_s: float
     audit_flaw: str | None = None
+    lost: tuple[str, ...] = ()
+
+    @property
+    def flaws(self) -> list[str]:
+        """What is wrong with the ledger that it is a backup of, in words."""
+        more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+        lost = [f"large values are lost: {self.lost[0]}{more}"] if self.lost else []
+        return [self.audit_flaw, *lost] if self.audit_flaw else lost
 
 
 def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool] = lambda: False) -> Backup:
     """
     Back a site up into a file, which appears under its name once it is whole, checked, and on the disk.
 
-    A ledger whose balance does not hold, or whose audit log was changed, is backed up all the same: it is the one there
-    is. Both are told.
+    A ledger whose balance does not hold, whose audit log was changed, or that has lost large values, is backed up all
+    the same: it is the one there is. All of that is told.
 
     Args:
         target: Must not be there yet; its folder is made if need be.
@@ -80,13 +89,14 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
                 if found.flaws:
                     raise BackupBroken(f"the ledger is damaged ({found.flaws[0]}): see `millrace doctor`")
                 members, left_out = _members(places, copy)
-                for name in files_of(copy):
+                lost = lost_files(copy, blobs)
+                for name in (one.name for one in files_of(copy)):
                     if (blobs.folder / name).is_file():
                         members[f"{FILES}/{name}"] = blobs.folder / name
-                    else:  # as with a balance that does not hold: there is no better ledger than this one
+                    else:
                         left_out.append(f"{FILES}/{name}")
                 ledger = {**found._asdict(), "flaws": None}
-                pack(packed, members, _facts(at, ledger, left_out))
+                pack(packed, members, {**_facts(at, ledger, left_out), "lost": lost})
             unpack(packed, None)
             size = packed.stat().st_size
             settle(packed, target)
@@ -95,7 +105,7 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
     except OSError as error:
         raise BackupBroken(f"the backup could not be written: {error}") from error
     took_s = round(clock.monotonic() - began, 3)
-    return Backup(target, size, found.accepted, found.difference, took_s, found.audit_flaw)
+    return Backup(target, size, found.accepted, found.difference, took_s, found.audit_flaw, tuple(lost))
 
 
 def name_for(folder: Path, now_ms: int) -> Path:

@@ -85,8 +85,8 @@ class Rota:
             return
         prune(folder, keep)
         self._emit(BackupDone(str(done.file), done.size, done.accepted, done.difference, done.took_s))
-        if done.audit_flaw:
-            self._emit(BackupFlawed(str(done.file), done.audit_flaw))
+        if done.flaws:
+            self._emit(BackupFlawed(str(done.file), "; ".join(done.flaws)))
         keep_note(self._moves, done, at)
 
     def _rehearse(self, archive: Path) -> None:
@@ -116,5 +116,5 @@ def keep_note(moves: Moves, done: Backup, at: int) -> None:
     facts: dict[str, Any] = {"at": at, "file": str(done.file), "bytes": done.size, "jobs": done.accepted}
     moves.note(
         BACKUP,
-        json.dumps({**facts, "difference": done.difference, "took_s": done.took_s, "audit_flaw": done.audit_flaw}),
+        json.dumps({**facts, "difference": done.difference, "took_s": done.took_s, "flaws": done.flaws}),
     ).wait()

@@ -14,7 +14,7 @@ from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
-from millrace.ledger.made import note_made, refuse_if_gone
+from millrace.ledger.made import note_made, refuse_if_gone, refuse_if_hollow
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
 from millrace.ledger.reads import Reads
@@ -94,9 +94,11 @@ class Ledger:
                 raise
 
     def _open(self) -> apsw.Connection:
-        refuse_if_gone(self.path)
+        was_made = refuse_if_gone(self.path)
         self._database.connect()
-        identify(self._database)  # before the pragmas: journal_mode would write into another program's file
+        # Before the pragmas: journal_mode would write into another program's file.
+        if identify(self._database) == 0:
+            refuse_if_hollow(self.path, was_made=was_made)
         incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
         for name, value in self._pragmas:
             if name == "auto_vacuum" and incremental:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from millrace.errors import LedgerGone
+from millrace.ledger.owner import belong
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,6 +54,7 @@ def note_made(ledger: Path) -> None:
     if not mark.exists():
         with suppress(OSError):  # a full disk: the next one to open it does
             mark.write_text(f"{ledger.name} was made here. Without this file a missing ledger is made anew, empty.\n")
+            belong(mark, ledger)
 
 
 def _mark(ledger: Path) -> Path:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import AlreadyRunning, LedgerError, LedgerFull, MillraceError, SettingsError
+from millrace.ledger.owner import belong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,9 +118,13 @@ def _taken(ledger: Path, pid: int | None) -> AlreadyRunning:
 
 def _opened(path: Path) -> int:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            belong(path.parent, path.parent.parent)
         # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
-        return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        belong(path, path.with_name(path.name.removesuffix(_SUFFIX)))
+        return file
     except OSError as error:
         raise _trouble(path.parent, error) from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
 from millrace.ledger.blobs import Blobs, sync_folder
 from millrace.ledger.ids import new_id
+from millrace.ledger.owner import belong
 from millrace.ledger.snapshot import Examined, examine, files_of, fold, forget_children, identity, lost_files
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
 from millrace.process.backup.scratch import scratch
@@ -109,7 +111,7 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
     """
     ledger = Path(os.path.realpath(places.ledger))  # what a link points to is replaced, and kept, and not the link
     try:
-        ledger.parent.mkdir(parents=True, exist_ok=True)
+        _need(ledger.parent)
         with scratch(ledger.parent, clock.now_ms()) as folder:
             unpack(archive, folder)
             copy = folder / LEDGER
@@ -167,7 +169,8 @@ def _swap(new: Path, ledger: Path) -> None:
     """Let a file be the ledger, at one stroke."""
     for log in _LOGS:
         ledger.with_name(ledger.name + log).unlink(missing_ok=True)
-    new.chmod(0o600)
+    new.chmod(stat.S_IMODE(ledger.stat().st_mode) if ledger.exists() else 0o600)
+    belong(new, ledger)
     new.replace(ledger)
     sync_folder(ledger.parent)
 
@@ -184,7 +187,15 @@ def _site_files(folder: Path, places: Places) -> tuple[tuple[Path, ...], tuple[P
         if place.exists():
             differ += [place] if place.read_bytes() != path.read_bytes() else []
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _need(place.parent)
         place.write_bytes(path.read_bytes())
+        belong(place, place.parent)
         written.append(place)
     return tuple(written), tuple(differ)
+
+
+def _need(folder: Path) -> None:
+    if not folder.is_dir():
+        _need(folder.parent)
+        folder.mkdir()
+        belong(folder, folder.parent)

@@ -24,6 +24,7 @@ from millrace.events import BackupDone, BackupFailed, BackupFlawed, RestoreTeste
 from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
+from millrace.ledger.notes import BACKUP
 from millrace.ledger.rows import ChildRow, JobFilter, NewJob
 from millrace.ledger.states import Status
 from millrace.process.backup.archive import MANIFEST, unpack
@@ -80,6 +81,7 @@ def elsewhere(tmp_path: Path) -> Places:
 
 def test_a_backup_holds_the_site_and_no_secret(spot: Places, tmp_path: Path) -> None:
     """It goes to another machine, and whoever gets hold of it must not get in with it."""
+    (tmp_path / "b").mkdir()
     done = make(spot, tmp_path / "b" / "one.tar.gz", clock=SYSTEM)
     assert (done.accepted, done.difference, done.size) == (5, 0, done.file.stat().st_size)
     with tarfile.open(done.file) as tar:
@@ -342,6 +344,7 @@ def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
 ) -> None:
     """Half a backup that looks like one is found out on the worst of days."""
     target = tmp_path / "b" / "one.tar.gz"
+    target.parent.mkdir()
     argv = [sys.executable, "-c", _HALF.format(place=place, before=before), str(spot.config), str(target)]
     assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
     assert not target.exists()
@@ -643,3 +646,32 @@ def test_the_command_line_names_what_is_lost(make_site: MakeSite) -> None:
     (site.state / "millrace.db.made").unlink()
     site.submit("add", a=1, b=2)
     assert "`millrace tokens create`" in site.run("restore", "one.tar.gz", "--yes").stderr
+
+
+def test_a_folder_elsewhere_that_is_not_there_is_not_made_by_the_daemon(rota: Round, tmp_path: Path) -> None:
+    """Its disk is not mounted: the backups would lie on the disk that they are to outlive, and fill it."""
+    folder = tmp_path / "mnt"
+    rota.settings = BackupSettings.model_validate({"every": "1h", "folder": str(folder)})
+    assert rota.after(0) == [BackupFailed]
+    assert f"there is no folder {folder}" in str(rota.events[0])
+    assert not folder.exists()
+    folder.mkdir()
+    assert rota.after(AGAIN_S) == [BackupDone, RestoreTested]
+
+
+def test_another_folder_gets_a_backup_at_once(rota: Round, tmp_path: Path) -> None:
+    """The last one lies where nobody counts it any more."""
+    assert BackupDone in rota.after(0)
+    rota.settings = BackupSettings.model_validate({"every": "1h", "folder": str(tmp_path)})
+    assert BackupDone in rota.after(60)
+    assert rota.after(60) == []
+
+
+def test_a_backup_by_hand_counts_only_in_the_folder_of_backups(make_site: MakeSite, tmp_path: Path) -> None:
+    """One that somebody takes home must not put off those that the daemon keeps."""
+    site = make_site()
+    site.submit("add", a=1, b=2)
+    site.run("backup", str(tmp_path / "home.tar.gz"))
+    assert site.reads.note(BACKUP) is None
+    site.run("backup")
+    assert "backups/millrace-" in str(site.reads.note(BACKUP))

@@ -13,7 +13,7 @@ from millrace.cli.acting import confirm
 from millrace.cli.output import as_json, echo_json, plain, plural
 from millrace.cli.session import Session, pass_session, tell
 from millrace.config.sizes import format_size
-from millrace.errors import BackupBroken, NotPermitted
+from millrace.errors import NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,18 +40,18 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
     """
     from millrace.ledger.notes import BACKUP
     from millrace.process.backup.make import make, name_for
-    from millrace.process.backup.rota import folder_of, keep_note
+    from millrace.process.backup.rota import folder_of, keep_note, lies_in
 
     session.need_config()
-    if file is not None and not file.absolute().parent.is_dir():  # the disk that is meant may not be mounted
-        raise BackupBroken(f"there is no folder {file.absolute().parent}: make it, or mount its disk, before")
     at = session.clock.now_ms()
-    target = file or name_for(folder_of(session.places, session.site().settings.backup), at)
+    folder = folder_of(session.places, session.site().settings.backup)
+    target = file or name_for(folder, at)
     with session.permitted():
         done = make(session.places, target.absolute(), clock=session.clock)
     try:
         with session.ledger() as ledger:
-            keep_note(ledger.moves, done, at)
+            if lies_in(done.file, folder):  # one elsewhere, as before an upgrade, takes the place of none
+                keep_note(ledger.moves, done, at)
             ledger.moves.audit(session.actor, BACKUP, str(done.file)).wait()
     except NotPermitted as error:  # who may read the ledger may have a copy of it
         tell(f"The backup is not noted in the ledger: {error}.")

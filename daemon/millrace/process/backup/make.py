@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace import __version__
@@ -18,13 +19,13 @@ from millrace.clock import MS, rfc3339
 from millrace.config.sizes import format_size
 from millrace.errors import BackupBroken, LedgerFull, NotPermitted
 from millrace.ledger.blobs import Blobs
+from millrace.ledger.owner import belong
 from millrace.ledger.snapshot import examine, files_of, lost_files, size_of, snapshot
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
 from millrace.process.backup.scratch import scratch, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from millrace.clock import Clock
     from millrace.config.find import Places
@@ -68,16 +69,17 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
     the same: it is the one there is. All of that is told.
 
     Args:
-        target: Must not be there yet; its folder is made if need be.
+        target: Must not be there yet; nor need its folder, if it is one of the state folder.
         stop: Asked every few megabytes; True ends it.
-    Raises: BackupBroken if the ledger or what was written is damaged, or `target` is there; NotFound if there is no
-        ledger; NotPermitted if this user may not read or write something; LedgerFull if there is too little room;
-        LedgerError.
+    Raises: BackupBroken if the ledger or what was written is damaged, `target` is there, or its folder is not; NotFound
+        if there is no ledger; NotPermitted if this user may not read or write something; LedgerFull if there is too
+        little room; LedgerError.
     """
     began = clock.monotonic()
     try:
         if target.exists():
             raise BackupBroken(f"{target} is there already: nothing was written. Choose another name")
+        _need_folder(target.parent, places.state)
         with scratch(target.parent, clock.now_ms()) as folder:
             _check_room(places.ledger, folder)
             copy, packed = folder / LEDGER, folder / "packed"
@@ -99,6 +101,8 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
                 pack(packed, members, {**_facts(at, ledger, left_out), "lost": lost})
             unpack(packed, None)
             size = packed.stat().st_size
+            if target.parent.stat().st_uid == places.state.stat().st_uid:  # the daemon rehearses it
+                belong(packed, places.ledger)
             settle(packed, target)
     except PermissionError as error:
         raise NotPermitted(f"no backup: {error.filename} may not be read or written by this user") from error
@@ -137,6 +141,17 @@ def prune(folder: Path, keep: int) -> list[Path]:
     for path in old:
         path.unlink(missing_ok=True)
     return old
+
+
+def _need_folder(folder: Path, state: Path) -> None:
+    """Make a folder of the state folder; elsewhere its disk may not be mounted, and another would fill."""
+    if folder.is_dir():
+        return
+    ours = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath(state))
+    if folder.exists() or not ours or not folder.parent.is_dir():
+        raise BackupBroken(f"there is no folder {folder}: make it, or mount its disk, before")
+    folder.mkdir(mode=0o700)
+    belong(folder, state)
 
 
 def _facts(at: int, ledger: dict[str, Any], left_out: list[str]) -> dict[str, Any]:

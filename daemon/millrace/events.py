@@ -513,9 +513,10 @@ class BackupDone(Event):
 @dataclass(frozen=True, slots=True)
 class BackupFlawed(Event):
     """
-    A backup was made of a ledger whose audit log does not hold: a row of it was changed, removed or put in.
+    A backup was made of a ledger that is not whole: a row of its audit log was changed, removed or put in, or files of
+    large values are missing or damaged.
 
-    Its jobs are whole. `millrace audit verify` and `millrace doctor` name the row.
+    All else is in it. `millrace doctor` names the row, or the values and the jobs that they belong to.
     """
 
     EVENT: ClassVar[str] = "backup.flawed"

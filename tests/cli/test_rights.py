@@ -11,6 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from millrace.ledger.blobs import LARGE
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
+from tests.ledger.rig import LIMIT_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -99,3 +104,42 @@ def test_doctor_tells_the_superuser_what_the_daemons_user_cannot_write(shut: Sit
     found = [check for check in json.loads(done.out)["checks"] if check["name"] == "rights"]
     assert any("millrace.db-blobs belongs to root" in check["text"] for check in found)
     assert all(check["level"] == "warn" and "chown -R nobody" in check["repair"] for check in found)
+
+
+def test_a_daemon_without_rights_to_its_ledger_says_so_in_one_line(shut: Site) -> None:
+    """A command that root called may have left it so; what SQLite says of it names no file."""
+    shut.ledger.chmod(0o000)
+    code, lines = told(shut, "serve")
+    assert code == 77, lines
+    assert f"{shut.ledger} may not be written" in lines[-1]
+
+
+NOBODY: Final = 65534
+
+
+@pytest.mark.skipif(not ROOT, reason="only root makes files for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_site(site: Site) -> None:
+    """Its daemon is another user: the first large value that root hands in must not shut it out."""
+    for path in (site.root, *site.root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    payload = '{"left":1,"right":"' + "x" * (LARGE + 1) + '"}'
+    with Ledger(site.ledger) as ledger:
+        ledger.moves.accept([NewJob("add", "q", payload)]).wait(LIMIT_S)
+        assert owners(site.state) == {NOBODY}
+    archive = site.root / "one.tar.gz"
+    assert site.process("backup", str(archive)).code == 0
+    assert site.process("restore", str(archive), "--yes").code == 0
+    assert owners(site.state) == {NOBODY}
+    shutil.rmtree(site.root / "cli_jobs")
+    site.ledger.chmod(0o640)
+    assert site.process("restore", str(archive), "--yes").code == 0
+    assert owners(site.root / "cli_jobs") == {NOBODY}
+    assert site.ledger.stat().st_mode & 0o777 == 0o640
+    shutil.rmtree(site.state)
+    assert site.process("restore", str(archive), "--yes").code == 0
+    assert owners(site.state) == {NOBODY}
+
+
+def owners(folder: Path) -> set[int]:
+    """Return who owns a folder and all in it."""
+    return {path.stat().st_uid for path in (folder, *folder.rglob("*"))}

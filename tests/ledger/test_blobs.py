@@ -27,6 +27,7 @@ from tests.ledger.rig import LIMIT_S, START_MS, Book, OwnClock
 from tests.ledger.runs_rig import BAD, LINE, Works
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -392,3 +393,18 @@ def test_a_lock_of_the_folder_is_let_go_of_by_the_kernel(book: Book) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     finally:
         os.close(descriptor)
+
+
+class Vanishing(Blobs):
+    """Files that somebody removes while they are looked at."""
+
+    def _entries(self) -> Iterator[os.DirEntry[str]]:
+        for entry in super()._entries():
+            (self.folder / entry.name).unlink()
+            yield entry
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_not_there(book: Book) -> None:
+    """A retention goes on beside each look; none of them fails for that."""
+    book.accept(payload=large())
+    assert Vanishing(book.path).sizes() == {}

@@ -68,3 +68,20 @@ def test_damage_that_a_look_meets_is_noted(tmp_path: Path) -> None:
         reads.balance(count_rows=True)
     assert reads.damage is not None
     reads.close()
+
+
+def test_a_young_ledger_whose_log_was_removed_is_gone(tmp_path: Path) -> None:
+    """All that it held was in the log: the file alone looks as if there had never been anything."""
+    path = tmp_path / "millrace.db"
+    with Ledger(path) as ledger:
+        ledger.moves.accept([NewJob("add", "q")]).wait(LIMIT_S)
+        content = path.read_bytes()  # as a kill leaves it
+    assert len(content) == 4096
+    path.write_bytes(content)
+    for look in (Ledger, Reads.open):
+        with pytest.raises(LedgerGone, match=r"in millrace\.db-wal, which is missing"):
+            look(path)
+    assert path.read_bytes() == content
+    (tmp_path / "millrace.db.made").unlink()
+    with Ledger(path) as ledger:
+        assert ledger.reads.balance(count_rows=True).accepted == 0

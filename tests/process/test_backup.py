@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -17,12 +19,13 @@ import pytest
 from millrace.clock import SYSTEM
 from millrace.config.find import Places, places
 from millrace.config.storage import BackupSettings
-from millrace.errors import BackupBroken, LedgerError
+from millrace.errors import BackupBroken, LedgerBusy, LedgerError
 from millrace.events import BackupDone, BackupFailed, BackupFlawed, RestoreTested, RestoreTestFailed
 from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
-from millrace.ledger.rows import JobFilter, NewJob
+from millrace.ledger.notes import BACKUP
+from millrace.ledger.rows import ChildRow, JobFilter, NewJob
 from millrace.ledger.states import Status
 from millrace.process.backup.archive import MANIFEST, unpack
 from millrace.process.backup.make import kept, make, name_for, prune
@@ -78,6 +81,7 @@ def elsewhere(tmp_path: Path) -> Places:
 
 def test_a_backup_holds_the_site_and_no_secret(spot: Places, tmp_path: Path) -> None:
     """It goes to another machine, and whoever gets hold of it must not get in with it."""
+    (tmp_path / "b").mkdir()
     done = make(spot, tmp_path / "b" / "one.tar.gz", clock=SYSTEM)
     assert (done.accepted, done.difference, done.size) == (5, 0, done.file.stat().st_size)
     with tarfile.open(done.file) as tar:
@@ -340,6 +344,7 @@ def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
 ) -> None:
     """Half a backup that looks like one is found out on the worst of days."""
     target = tmp_path / "b" / "one.tar.gz"
+    target.parent.mkdir()
     argv = [sys.executable, "-c", _HALF.format(place=place, before=before), str(spot.config), str(target)]
     assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
     assert not target.exists()
@@ -368,7 +373,7 @@ restoring.restore(Path(sys.argv[2]), places(Path(sys.argv[1]), dict()), clock=SY
         (".Blobs", "share", 6),
         ("", "fold", 6),
         (".os", "link", 6),
-        ("", "_drop_logs", 6),
+        ("", "_swap", 6),
         ("", "sync_folder", 5),
         ("", "_site_files", 5),
     ],
@@ -467,10 +472,8 @@ def test_a_backup_without_one_of_them_is_made_and_says_so(bulky: Places, tmp_pat
     lost.unlink()
     archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
     assert f"ledger.db-blobs/{lost.name}" in unpack(archive, None)["left_out"]
-    problems = rehearse(archive, tmp_path, clock=SYSTEM).problems
-    assert len(problems) == 1
-    assert problems[0].startswith("1 large values are lost")
-    assert lost.name in problems[0]
+    (problem,) = rehearse(archive, tmp_path, clock=SYSTEM).problems
+    assert f": ledger.db-blobs/{lost.name}: No such file" in problem
 
 
 def test_the_ledger_before_a_restore_keeps_its_files(bulky: Places, tmp_path: Path) -> None:
@@ -507,3 +510,168 @@ def test_what_is_pruned_while_a_backup_is_made_is_in_it(bulky: Places, tmp_path:
         archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM, stop=prune_now).file
         assert pruned == 2
         assert rehearse(archive, tmp_path, clock=SYSTEM).problems == ()
+
+
+def large_files(ledger: Path) -> dict[str, bytes]:
+    """Return the files of large values by name."""
+    return {path.name: path.read_bytes() for path in folder_of(ledger).iterdir()}
+
+
+def test_a_backup_of_a_damaged_value_does_not_replace_the_good_one(bulky: Places, tmp_path: Path) -> None:
+    """Somebody put it right after the backup: it may be the only good copy that there is. Nor in what is kept."""
+    good = large_files(bulky.ledger)
+    hurt = folder_of(bulky.ledger) / min(good)
+    hurt.write_bytes(b"harm" + good[hurt.name][4:])
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    hurt.write_bytes(good[hurt.name])
+    done = restore(archive, bulky, clock=SYSTEM)
+    assert large_files(bulky.ledger) == good
+    assert done.before is not None
+    assert large_files(done.before) == good
+    assert done.lost == ()
+
+
+def test_a_restore_mends_a_damaged_value_and_keeps_what_was_there(bulky: Places, tmp_path: Path) -> None:
+    """What is kept is kept as it was, the harm included: its file is another one by then."""
+    good = large_files(bulky.ledger)
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    hurt = folder_of(bulky.ledger) / min(good)
+    hurt.unlink()
+    hurt.write_bytes(b"harm" + good[hurt.name][4:])
+    done = restore(archive, bulky, clock=SYSTEM)
+    assert large_files(bulky.ledger) == good
+    assert done.before is not None
+    assert large_files(done.before)[hurt.name].startswith(b"harm")
+
+
+def test_a_restore_that_is_refused_has_touched_no_file(bulky: Places, tmp_path: Path) -> None:
+    """A command has the ledger open: it goes on with the ledger and the values that it knows."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    hurt = min(folder_of(bulky.ledger).iterdir())
+    hurt.write_bytes(b"harm")
+    before = large_files(bulky.ledger)
+    with Ledger(bulky.ledger), pytest.raises(LedgerBusy):
+        restore(archive, bulky, clock=SYSTEM)
+    assert large_files(bulky.ledger) == before
+    assert not list(bulky.state.glob("*.before-*"))
+
+
+def test_what_a_link_points_to_is_replaced_and_kept(bulky: Places, tmp_path: Path) -> None:
+    """The ledger lies on the large disk, and a link to it in the state folder."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    bulky.ledger.rename(disk / "moved.db")
+    folder_of(bulky.ledger).rename(disk / "moved.db-blobs")
+    bulky.ledger.symlink_to(disk / "moved.db")
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    done = restore(archive, bulky, clock=SYSTEM)
+    assert bulky.ledger.is_symlink()
+    assert done.before is not None
+    assert (done.before.parent, done.before.is_symlink()) == (disk, False)
+    for ledger in (bulky.ledger, done.before):
+        with Ledger(ledger) as opened:
+            assert blob_rows.damaged(opened.reads) == []
+    assert not list(bulky.state.glob("*.before-*"))
+
+
+def test_a_backup_of_another_site_is_told_apart(spot: Places, tmp_path: Path) -> None:
+    """The admin token of the ledger that was there is none of the new one."""
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    new = elsewhere(tmp_path)
+    assert restore(archive, new, clock=SYSTEM).other_site is False
+    assert restore(archive, new, clock=SYSTEM).other_site is False
+    new.ledger.unlink()
+    Ledger(new.ledger).close()
+    assert restore(archive, new, clock=SYSTEM).other_site is True
+
+
+def test_a_restored_ledger_has_no_children(spot: Places, tmp_path: Path) -> None:
+    """The next daemon would end those on record: they may be at work for the site that the backup is of."""
+    with Ledger(spot.ledger) as ledger:
+        ledger.moves.child_started(ChildRow(1, 2, 1, "d0", "q")).wait(LIMIT_S)
+    archive = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    new = elsewhere(tmp_path)
+    restore(archive, new, clock=SYSTEM)
+    with Ledger(new.ledger) as ledger:
+        assert ledger.reads.children() == []
+
+
+GONE = os.strerror(errno.ENOENT)
+
+
+def test_each_lost_value_is_named_by_backup_rehearsal_and_restore(bulky: Places, tmp_path: Path) -> None:
+    """One that is gone and one of another content: with its job each, and by a name that still means something."""
+    gone, hurt = sorted(folder_of(bulky.ledger).iterdir())
+    gone.unlink()
+    hurt.write_bytes(b"harm" + hurt.read_bytes()[4:])
+    with Ledger(bulky.ledger) as ledger:
+        owner = {one.name: one.owner for one in blob_rows.of_ledger(ledger.reads)}
+    done = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM)
+    assert unpack(done.file, None)["lost"] == list(done.lost)
+    new = elsewhere(tmp_path)
+    told = {
+        "millrace.db-blobs": [list(done.lost), list(restore(done.file, new, clock=SYSTEM).lost)],
+        "ledger.db-blobs": [list(rehearse(done.file, tmp_path, clock=SYSTEM).problems)],
+    }
+    for folder, lists in told.items():
+        for texts in lists:
+            assert texts == [
+                f"the file of a large value cannot be read: {folder}/{gone.name}: {GONE} ({owner[gone.name]})",
+                f"the file of a large value is not what was written: {folder}/{hurt.name} ({owner[hurt.name]})",
+            ]
+
+
+def test_a_lost_value_is_told_with_each_backup(rota: Round, bulky: Places) -> None:
+    """As a flaw of the audit log is: there is a backup, and it is not all."""
+    gone, _ = sorted(folder_of(bulky.ledger).iterdir())
+    gone.unlink()
+    assert rota.after(0) == [BackupDone, BackupFlawed, RestoreTestFailed]
+    flawed = next(event for event in rota.events if isinstance(event, BackupFlawed))
+    assert gone.name in flawed.reason
+
+
+def test_the_command_line_names_what_is_lost(make_site: MakeSite) -> None:
+    """And does not call that whole; nor does the restore pass over it, or over the tokens of another site."""
+    site = make_site()
+    site.put(NewJob("add", "q", LARGE_TEXT))
+    (file,) = folder_of(site.ledger).iterdir()
+    file.unlink()
+    done = site.run("backup", "one.tar.gz")
+    assert done.stdout.rstrip().endswith("1 large value lost")
+    assert file.name in done.stderr
+    back = site.run("restore", "one.tar.gz", "--yes").stderr
+    assert f"Lost: the file of a large value cannot be read: millrace.db-blobs/{file.name}" in back
+    assert "another ledger" not in back
+    site.ledger.unlink()
+    (site.state / "millrace.db.made").unlink()
+    site.submit("add", a=1, b=2)
+    assert "`millrace tokens create`" in site.run("restore", "one.tar.gz", "--yes").stderr
+
+
+def test_a_folder_elsewhere_that_is_not_there_is_not_made_by_the_daemon(rota: Round, tmp_path: Path) -> None:
+    """Its disk is not mounted: the backups would lie on the disk that they are to outlive, and fill it."""
+    folder = tmp_path / "mnt"
+    rota.settings = BackupSettings.model_validate({"every": "1h", "folder": str(folder)})
+    assert rota.after(0) == [BackupFailed]
+    assert f"there is no folder {folder}" in str(rota.events[0])
+    assert not folder.exists()
+    folder.mkdir()
+    assert rota.after(AGAIN_S) == [BackupDone, RestoreTested]
+
+
+def test_another_folder_gets_a_backup_at_once(rota: Round, tmp_path: Path) -> None:
+    """The last one lies where nobody counts it any more."""
+    assert BackupDone in rota.after(0)
+    rota.settings = BackupSettings.model_validate({"every": "1h", "folder": str(tmp_path)})
+    assert BackupDone in rota.after(60)
+    assert rota.after(60) == []
+
+
+def test_a_backup_by_hand_counts_only_in_the_folder_of_backups(make_site: MakeSite, tmp_path: Path) -> None:
+    """One that somebody takes home must not put off those that the daemon keeps."""
+    site = make_site()
+    site.submit("add", a=1, b=2)
+    site.run("backup", str(tmp_path / "home.tar.gz"))
+    assert site.reads.note(BACKUP) is None
+    site.run("backup")
+    assert "backups/millrace-" in str(site.reads.note(BACKUP))

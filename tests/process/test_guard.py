@@ -17,6 +17,7 @@ from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from millrace.process.ground import Sentry, check_ground, file_system
 from millrace.process.guard import PINNED_S, Guard, holders
+from millrace.process.lock import lock_path, take_lock
 from millrace.queue.room import LOOK_S, Room, reserve_of
 from tests.ledger.rig import LIMIT_S, OwnClock
 from tests.process.scratch import until
@@ -100,6 +101,20 @@ def test_a_ledger_that_is_not_the_one_any_more_is_noticed(
     assert sentry.look() is None
     harm(ledger.path)
     assert (told or "cut off") in str(sentry.look())
+
+
+def test_a_lock_that_is_not_the_one_any_more_is_noticed(ledger: Ledger) -> None:
+    """Whoever removed it may have started a second daemon."""
+    os.close(take_lock(ledger.path))
+    sentry = Sentry(ledger.path)
+    assert sentry.look() is None
+    lock_path(ledger.path).unlink()
+    assert "db.lock was removed" in str(sentry.look())
+    os.close(take_lock(ledger.path))
+    sentry = Sentry(ledger.path)
+    lock_path(ledger.path).with_name("new").touch()
+    lock_path(ledger.path).with_name("new").rename(lock_path(ledger.path))
+    assert "db.lock was replaced" in str(sentry.look())
 
 
 def test_looking_does_not_drop_the_locks_of_sqlite(ledger: Ledger) -> None:

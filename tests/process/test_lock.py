@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.errors import AlreadyRunning, SettingsError
-from millrace.process.lock import holder, take_lock
+from millrace.process.lock import holder, is_daemon, lock_path, take_lock
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,6 +68,44 @@ def test_a_kill_lets_go_of_the_lock(tmp_path: Path) -> None:
     assert holder(ledger) is not None
     os.close(lock)
     assert holder(ledger) is None
+
+
+def test_a_lock_whose_file_was_removed_still_holds(tmp_path: Path) -> None:
+    """The daemon is at work: a second one would end its children. It looks for a lock that nobody can see any more."""
+    ledger = tmp_path / "millrace.db"
+    other = hold(ledger)
+    try:
+        lock_path(ledger).unlink()
+        with pytest.raises(AlreadyRunning, match=f"pid {other.pid}"):
+            take_lock(ledger)
+    finally:
+        end(other)
+    os.close(take_lock(ledger))
+
+
+def test_a_link_to_a_ledger_has_the_lock_of_the_ledger(tmp_path: Path) -> None:
+    """Two sites with one ledger are one too many."""
+    ledger, link = tmp_path / "millrace.db", tmp_path / "site" / "millrace.db"
+    link.parent.mkdir()
+    link.symlink_to(ledger)
+    other = hold(ledger)
+    try:
+        assert holder(link) == other.pid
+        with pytest.raises(AlreadyRunning):
+            take_lock(link)
+    finally:
+        end(other)
+
+
+def test_a_daemon_is_told_from_other_processes(tmp_path: Path) -> None:
+    """By its lock, and what stands in it: the processes below a living one are never leftovers."""
+    other = hold(tmp_path / "millrace.db")
+    try:
+        assert is_daemon(other.pid)
+        assert not is_daemon(os.getpid())
+    finally:
+        end(other)
+    assert not is_daemon(other.pid)
 
 
 def test_looking_does_not_take_the_lock(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from millrace.cli.acting import confirm
 from millrace.cli.output import as_json, echo_json, plain, plural
 from millrace.cli.session import Session, pass_session, tell
 from millrace.config.sizes import format_size
-from millrace.errors import BackupBroken, NotPermitted
+from millrace.errors import NotPermitted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,25 +40,28 @@ def backup(session: Session, *, file: Path | None, as_json: bool) -> None:
     """
     from millrace.ledger.notes import BACKUP
     from millrace.process.backup.make import make, name_for
-    from millrace.process.backup.rota import folder_of, keep_note
+    from millrace.process.backup.rota import folder_of, keep_note, lies_in
 
     session.need_config()
-    if file is not None and not file.absolute().parent.is_dir():  # the disk that is meant may not be mounted
-        raise BackupBroken(f"there is no folder {file.absolute().parent}: make it, or mount its disk, before")
     at = session.clock.now_ms()
-    target = file or name_for(folder_of(session.places, session.site().settings.backup), at)
+    folder = folder_of(session.places, session.site().settings.backup)
+    target = file or name_for(folder, at)
     with session.permitted():
         done = make(session.places, target.absolute(), clock=session.clock)
     try:
         with session.ledger() as ledger:
-            keep_note(ledger.moves, done, at)
+            if lies_in(done.file, folder):  # one elsewhere, as before an upgrade, takes the place of none
+                keep_note(ledger.moves, done, at)
             ledger.moves.audit(session.actor, BACKUP, str(done.file)).wait()
     except NotPermitted as error:  # who may read the ledger may have a copy of it
         tell(f"The backup is not noted in the ledger: {error}.")
     if as_json:
         echo_json({**done._asdict(), "file": str(done.file)})
     else:
-        click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, whole")
+        whole = f"{plural(len(done.lost), 'large value')} lost" if done.lost else "whole"
+        click.echo(f"{done.file}  {format_size(done.size)}, {plural(done.accepted, 'accepted job')}, {whole}")
+    for text in done.lost:
+        tell(f"Not in it: {text}.")
     if done.difference:
         tell(f"The ledger does not account for {plural(done.difference, 'job')}: see `millrace doctor`.")
     if done.audit_flaw:
@@ -148,6 +151,8 @@ def _as_json(done: Restored) -> dict[str, object]:
         "before": str(done.before) if done.before else None,
         "written": [str(path) for path in done.written],
         "differ": [str(path) for path in done.differ],
+        "lost": list(done.lost),
+        "other_site": done.other_site,
     }
 
 
@@ -155,10 +160,17 @@ def _print(done: Restored) -> None:
     _print_ledger(done.found)
     if done.found.audit_flaw:
         tell(f"What was restored has a flaw: {done.found.audit_flaw}. See `millrace doctor`.")
+    for text in done.lost:
+        tell(f"Lost: {text}.")
     if done.before is not None:
         click.echo(f"before    {done.before}")
     for path in done.written:
         click.echo(f"written   {path}")
     for path in done.differ:
         tell(f"{path} is not what was backed up; it was left as it is.")
+    if done.other_site:
+        tell(
+            "The backup is of another ledger than the one that was here: its tokens hold now, and the one in "
+            "admin.token does not. Make one with `millrace tokens create`."
+        )
     tell("Start the daemon; what the backup has as running is queued again.")

@@ -18,8 +18,10 @@ def serve(session: Session) -> int:
 
     \b
     Exit: 0 stopped in order; 1 it failed; 75 another daemon holds the ledger;
-    78 bad configuration.
+    77 not permitted; 78 bad configuration.
     """
     from millrace.process.serve import serve as serve_site
 
-    return serve_site(session.site())
+    site = session.site()
+    with session.permitted(write=True):
+        return serve_site(site)

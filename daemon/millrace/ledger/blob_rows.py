@@ -125,12 +125,17 @@ def missing(reads: Reads) -> list[tuple[Blob, Path]]:
     return [(one, reads.blobs.folder / one.name) for one in lost if one.name not in gone]
 
 
-def damaged(reads: Reads) -> list[str]:
-    """Return of which values the file is gone, or not what was written, and whose they are. Reads them all."""
+def damaged(reads: Reads, blobs: Blobs | None = None) -> list[str]:
+    """
+    Return of which values the file is gone, or not what was written, and whose they are. Reads them all.
+
+    Args:
+        blobs: Where the files are; beside the ledger that is read when None.
+    """
     found: dict[str, str] = {}
     for one in of_ledger(reads):
         try:
-            reads.blobs.whole(str(one.reference))
+            (blobs or reads.blobs).whole(str(one.reference))
         except ValueDamaged as error:
             found[one.name] = f"{error} ({one.owner})"
     gone = {name for some in _pieces(list(found)) for name in _unknown(reads, some)}

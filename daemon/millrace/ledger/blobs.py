@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from millrace.clock import SYSTEM, Clock
 from millrace.errors import LedgerError, LedgerFull, ValueDamaged
 from millrace.ledger.ids import new_id
+from millrace.ledger.owner import belong
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -71,6 +72,7 @@ class Blobs:
 
     def __init__(self, ledger: str | Path, clock: Clock = SYSTEM) -> None:
         self.folder = folder_of(ledger)
+        self._ledger = Path(os.path.realpath(ledger))
         self._clock = clock
 
     def put(self, text: str) -> str:
@@ -93,17 +95,22 @@ class Blobs:
         return str(found)
 
     def _write(self, name: str, data: bytes) -> None:
-        if not self.folder.is_dir():
-            self.folder.mkdir(mode=0o700, exist_ok=True)
-            sync_folder(self.folder.parent)
+        self._need_folder()
         place = self.folder / name
         part = place.with_name(name + _PART)
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        belong(part, self._ledger)
         part.rename(place)
         sync_folder(self.folder)
+
+    def _need_folder(self) -> None:
+        if not self.folder.is_dir():
+            self.folder.mkdir(mode=0o700, exist_ok=True)
+            belong(self.folder, self._ledger)
+            sync_folder(self.folder.parent)
 
     def whole(self, text: str) -> str:
         """
@@ -127,7 +134,12 @@ class Blobs:
 
     def sizes(self) -> dict[str, int]:
         """Return the files that are there by name, with their bytes; without those that are being written."""
-        return {entry.name: entry.stat().st_size for entry in self._entries() if not entry.name.endswith(_PART)}
+        found: dict[str, int] = {}
+        for entry in self._entries():
+            with suppress(FileNotFoundError):  # removed meanwhile
+                if not entry.name.endswith(_PART):
+                    found[entry.name] = entry.stat().st_size
+        return found
 
     def older(self, before_ms: int) -> list[str]:
         """Return the files that were last written before a time, finished or not."""
@@ -165,20 +177,36 @@ class Blobs:
                     removed += 1
         return removed
 
-    def adopt(self, files: Path) -> None:
-        """Take the files of a folder on the same disk over, beside those that are here: no name is used for two."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        for path in files.iterdir():
-            path.chmod(0o600)
-            path.replace(self.folder / path.name)
+    def adopt(self, others: Blobs, wanted: Iterable[Reference]) -> None:
+        """
+        Take the files of another ledger on the same disk over, beside those that are here.
+
+        No name is used for two values. One that is here stays, unless it is not what was written and the other is: a
+        backup may have been made of a damaged file that has been put right since.
+        """
+        self._need_folder()
+        for one in wanted:
+            theirs = others.folder / one.name
+            if not theirs.is_file() or ((self.folder / one.name).exists() and (self._has(one) or not others._has(one))):
+                continue
+            theirs.chmod(0o600)
+            belong(theirs, self._ledger)
+            theirs.replace(self.folder / one.name)
         sync_folder(self.folder)
-        sync_folder(self.folder.parent)
+
+    def _has(self, one: Reference) -> bool:
+        try:
+            self.whole(str(one))
+        except ValueDamaged:
+            return False
+        return True
 
     def share(self, other: Path) -> None:
         """Let another ledger on the same disk have all files too, until either lets go of them."""
         place, entries = folder_of(other), list(self._entries())
         if entries:
             place.mkdir(mode=0o700)
+            belong(place, self._ledger)
             for entry in entries:
                 os.link(entry.path, place / entry.name)
             sync_folder(place)
@@ -186,8 +214,7 @@ class Blobs:
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Let no process remove a file meanwhile: a copy of the ledger is made, and then of what it refers to."""
-        if not self.folder.is_dir():
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._need_folder()
         with _locked(self.folder, fcntl.LOCK_SH):
             yield
 

@@ -9,7 +9,7 @@ from typing import Final
 import apsw
 
 from millrace.errors import LedgerBusy, LedgerDamaged, LedgerError, LedgerForeign, LedgerFull, LedgerNewer, NotFound
-from millrace.ledger.made import refuse_if_gone
+from millrace.ledger.made import refuse_if_gone, refuse_if_hollow
 
 APPLICATION_ID: Final = 0x4D494C4C  # "MILL"
 VERSION: Final = 3  # of the schema; what leads to it stands in `migrations`
@@ -59,7 +59,7 @@ def open_reader(path: Path) -> apsw.Connection:
 
     Raises: NotFound if there is no ledger yet, LedgerGone if there was one; LedgerForeign if it is something else.
     """
-    refuse_if_gone(path)
+    was_made = refuse_if_gone(path)
     if not path.exists():
         msg = f"no ledger at {path}: it is made by the first `millrace serve` or `millrace submit`"
         raise NotFound(msg)
@@ -68,6 +68,8 @@ def open_reader(path: Path) -> apsw.Connection:
         connection.set_busy_timeout(BUSY_MS)
         keep_plans(connection)
         application, version = (connection.pragma(name) for name in ("application_id", "user_version"))
+        if not application and not connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall():
+            refuse_if_hollow(path, was_made=was_made)
     except apsw.Error as error:
         raise translate(error) from error
     if application != APPLICATION_ID:

@@ -14,9 +14,10 @@ from millrace.errors import LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
-from millrace.ledger.made import note_made, refuse_if_gone
+from millrace.ledger.made import note_made, refuse_if_gone, refuse_if_hollow
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
+from millrace.ledger.owner import belong
 from millrace.ledger.reads import Reads
 from millrace.ledger.writer import Writer
 
@@ -54,7 +55,9 @@ class Ledger:
         self._emit = emit
         self.writer = Writer(self._connect, clock, emit, self._changed)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                belong(path.parent, path.parent.parent)
             self.writer.start()
         except OSError as error:
             msg = f"the state folder {path.parent} cannot be used: {error.strerror}. It is [site] state in config.toml"
@@ -94,9 +97,14 @@ class Ledger:
                 raise
 
     def _open(self) -> apsw.Connection:
-        refuse_if_gone(self.path)
+        was_made = refuse_if_gone(self.path)
+        fresh = not self.path.exists()
         self._database.connect()
-        identify(self._database)  # before the pragmas: journal_mode would write into another program's file
+        if fresh:  # its log gets the owner that the file has, from SQLite
+            belong(self.path, self.path.parent)
+        # Before the pragmas: journal_mode would write into another program's file.
+        if identify(self._database) == 0:
+            refuse_if_hollow(self.path, was_made=was_made)
         incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
         for name, value in self._pragmas:
             if name == "auto_vacuum" and incremental:

@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from millrace.errors import LedgerError
+from millrace.errors import LedgerError, NotFound
 from millrace.ledger import blob_rows
 from millrace.ledger.audit import Verified
+from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, open_reader, translate
+from millrace.ledger.ledger import Ledger
 from millrace.ledger.reads import Reads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from millrace.clock import Clock
+    from millrace.ledger.blobs import Reference
 
 STEP_PAGES: Final = 2_000  # 8 MB, between two looks whether to stop
 MOST_FLAWS: Final = 20
@@ -92,30 +97,51 @@ def size_of(source: Path) -> int:
     return sizes[0] * sizes[1]
 
 
-def files_of(copy: Path) -> list[str]:
+def files_of(copy: Path) -> list[Reference]:
     """
-    Return the names of the files that a copy refers to.
+    Return the files that a copy refers to.
 
     Raises: LedgerError if it cannot be read.
     """
-    reads = Reads(copy)
-    try:
-        return [one.name for one in blob_rows.of_ledger(reads)]
-    finally:
-        reads.close()
+    with closing(Reads(copy)) as reads:
+        return [one.reference for one in blob_rows.of_ledger(reads)]
 
 
-def lost_files(copy: Path) -> list[str]:
+def lost_files(copy: Path, blobs: Blobs | None = None) -> list[str]:
     """
-    Return why large values of a copy cannot be had from the files beside it. Reads them all.
+    Return why large values of a copy cannot be had from their files, and whose they are. Reads them all.
 
+    Args:
+        blobs: Where the files are; beside the copy when None. They are named from the folder above theirs.
     Raises: LedgerError if the copy cannot be read.
     """
-    reads = Reads(copy)
+    blobs = blobs or Blobs(copy)
+    with closing(Reads(copy)) as reads:
+        return [text.replace(f"{blobs.folder.parent}/", "") for text in blob_rows.damaged(reads, blobs)]
+
+
+def identity(ledger: Path) -> str | None:
+    """Return the id of a ledger; None if it cannot be read."""
     try:
-        return blob_rows.damaged(reads)
-    finally:
-        reads.close()
+        with closing(Reads.open(ledger)) as reads:
+            return reads.ledger_id()
+    except (NotFound, LedgerError):
+        return None
+
+
+def forget_children(copy: Path, clock: Clock) -> None:
+    """
+    Bring a copy up to this version, without the children that its ledger had.
+
+    A daemon ends the children on record before anything else, and those of a copy may be at work for the ledger that
+    was copied.
+
+    Raises: LedgerError.
+    """
+    with Ledger(copy, clock=clock) as opened:
+        for child in opened.reads.children():
+            opened.moves.child_gone(child.pid, child.start_ticks).wait()
+    fold(copy)
 
 
 def fold(ledger: Path) -> None:

@@ -222,8 +222,9 @@ class Health:
             return Verdict("warn", figures, f"a backup could not be relied on: {tested['problems'][0]}")
         if failed is not None and (good is None or failed["at"] > good["at"]):
             return Verdict("warn", figures, f"the last backup failed: {failed['reason']}")
-        if good is not None and good.get("audit_flaw"):
-            return Verdict("warn", figures, f"the last backup has a flaw: {good['audit_flaw']}: run `millrace doctor`")
+        if good is not None and good.get("flaws"):
+            flaws = "; ".join(good["flaws"])
+            return Verdict("warn", figures, f"the last backup has a flaw: {flaws}: run `millrace doctor`")
         if age_s is not None and age_s > LATE_BACKUPS * every_s:
             return Verdict("warn", figures, f"the last good backup is {format_duration(age_s)} old")
         return Verdict("pass", figures)

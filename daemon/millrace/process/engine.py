@@ -20,6 +20,7 @@ from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow
 from millrace.ledger.wake import Listener
 from millrace.observe.facts import ScheduleFacts
+from millrace.process.lock import is_daemon
 from millrace.queue.patrol import Patrol
 from millrace.queue.pool import Pool, PoolState
 from millrace.queue.submit import Submitter
@@ -245,7 +246,7 @@ class Engine:
             DaemonRow(self.daemon, os.getpid(), socket.gethostname(), __version__, now, now, None)
         ).wait()
         recorded = reads.children()
-        killed = kill_leftovers(recorded, reads.ledger_id(), self._clock)
+        killed = kill_leftovers(recorded, reads.ledger_id(), self._clock, is_daemon)
         for child in recorded:
             self.moves.child_gone(child.pid, child.start_ticks)
         released = stopped = 0

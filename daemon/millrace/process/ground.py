@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from millrace.errors import SettingsError
 from millrace.ledger.database import APPLICATION_ID
 from millrace.ledger.ids import new_id
+from millrace.process.lock import lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,18 +72,26 @@ def file_system(path: Path, mounts: str) -> str | None:
 
 
 class Sentry:
-    """Watches the file of an open ledger, and the log beside it."""
+    """
+    Watches the file of an open ledger, the log beside it, and the daemon's lock.
+
+    Whoever removed the lock may have started a second daemon, which then has a lock of its own. So this one does not
+    make it anew: it writes nothing any more, and the next one takes over.
+    """
 
     def __init__(self, ledger: Path) -> None:
         self._ledger = ledger
         self._log = ledger.with_name(f"{ledger.name}-wal")
         self._file_mark = _mark(ledger)
         self._log_mark = _mark(self._log)
+        self._lock = lock_path(ledger)
+        self._lock_mark = _mark(self._lock)
         self._ours = False  # whether the header was seen to say so: that of a fresh ledger is in the log for a while
 
     def look(self) -> str | None:
         """Return why the ledger is not the one that was opened any more; None while it is."""
-        for path, opened in ((self._ledger, self._file_mark), (self._log, self._log_mark)):
+        marks = ((self._ledger, self._file_mark), (self._log, self._log_mark), (self._lock, self._lock_mark))
+        for path, opened in marks:
             found = _mark(path)
             if opened is not None and found is None:
                 return f"{path} was removed under the running daemon"

@@ -18,13 +18,22 @@ if TYPE_CHECKING:
     from millrace.runner.tree import Process
 
 
-def kill_leftovers(children: Sequence[ChildRow], ledger_mark: str, clock: Clock = SYSTEM) -> int:
+def kill_leftovers(
+    children: Sequence[ChildRow],
+    ledger_mark: str,
+    clock: Clock = SYSTEM,
+    is_daemon: Callable[[int], bool] = lambda _pid: False,
+) -> int:
     """
     End every process that a dead daemon of this ledger left behind, before its attempts are taken back.
+
+    A process below a daemon that lives is none: a copy of a ledger carries the mark, and the children on record, of the
+    one that it was copied from.
 
     Args:
         children: The children on record; each counts only if pid and start time fit.
         ledger_mark: What the environment of every descendant of theirs carries.
+        is_daemon: Whether a pid is that of a living daemon.
     Returns: How many processes there were.
     Raises: MillraceError if some cannot be killed: their jobs must not run a second time beside them.
     """
@@ -35,7 +44,12 @@ def kill_leftovers(children: Sequence[ChildRow], ledger_mark: str, clock: Clock 
         marked = tree.carriers(ledger_mark, now)
         first = {p.pid: p for p in (*roots, *marked)}
         own = tree.ancestry(now)
-        return [p for p in {**first, **{p.pid: p for p in tree.below(first, now)}}.values() if p.pid not in own]
+        found = {**first, **{p.pid: p for p in tree.below(first, now)}}
+        # A daemon that we come from, as one in whose job a site is tried out, may have adopted what ours left.
+        return [
+            p for p in found.values()
+            if p.pid not in own and not any(is_daemon(pid) for pid in tree.forebears(p, now) if pid not in own)
+        ]  # fmt: skip
 
     killed = _kill(find, clock)
     if killed is None:

@@ -136,11 +136,16 @@ def kill_all(find: Callable[[], list[Process]], wait: Callable[[float], object])
 
 def ancestry(processes: Mapping[int, Process]) -> set[int]:
     """Return the pids of this process and of those that it comes from."""
-    pid, own = os.getpid(), {os.getpid()}
-    while (process := processes.get(pid)) is not None and process.ppid not in own:
-        pid = process.ppid
-        own.add(pid)
-    return own
+    here = processes.get(os.getpid())
+    return {os.getpid(), *(forebears(here, processes) if here else ())}
+
+
+def forebears(process: Process, processes: Mapping[int, Process]) -> list[int]:
+    """Return the pids that a process comes from, the nearest first."""
+    found = [process.ppid]
+    while (above := processes.get(found[-1])) is not None and above.ppid not in found:
+        found.append(above.ppid)
+    return found
 
 
 def _environ(pid: int) -> list[bytes]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace import __version__
@@ -18,13 +19,13 @@ from millrace.clock import MS, rfc3339
 from millrace.config.sizes import format_size
 from millrace.errors import BackupBroken, LedgerFull, NotPermitted
 from millrace.ledger.blobs import Blobs
-from millrace.ledger.snapshot import examine, files_of, size_of, snapshot
+from millrace.ledger.owner import belong
+from millrace.ledger.snapshot import examine, files_of, lost_files, size_of, snapshot
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
 from millrace.process.backup.scratch import scratch, settle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from millrace.clock import Clock
     from millrace.config.find import Places
@@ -40,7 +41,8 @@ class Backup(NamedTuple):
     """
     A backup that was made and looked at: where, how large, of how many jobs, and how many are unaccounted for.
 
-    `audit_flaw` is why the chain of its audit log does not hold, None if it does.
+    `audit_flaw` is why the chain of its audit log does not hold, None if it does; `lost` tells of each large value that
+    is missing or damaged, and whose it is.
     """
 
     file: Path
@@ -49,26 +51,35 @@ class Backup(NamedTuple):
     difference: int
     took_s: float
     audit_flaw: str | None = None
+    lost: tuple[str, ...] = ()
+
+    @property
+    def flaws(self) -> list[str]:
+        """What is wrong with the ledger that it is a backup of, in words."""
+        more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
+        lost = [f"large values are lost: {self.lost[0]}{more}"] if self.lost else []
+        return [self.audit_flaw, *lost] if self.audit_flaw else lost
 
 
 def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool] = lambda: False) -> Backup:
     """
     Back a site up into a file, which appears under its name once it is whole, checked, and on the disk.
 
-    A ledger whose balance does not hold, or whose audit log was changed, is backed up all the same: it is the one there
-    is. Both are told.
+    A ledger whose balance does not hold, whose audit log was changed, or that has lost large values, is backed up all
+    the same: it is the one there is. All of that is told.
 
     Args:
-        target: Must not be there yet; its folder is made if need be.
+        target: Must not be there yet; nor need its folder, if it is one of the state folder.
         stop: Asked every few megabytes; True ends it.
-    Raises: BackupBroken if the ledger or what was written is damaged, or `target` is there; NotFound if there is no
-        ledger; NotPermitted if this user may not read or write something; LedgerFull if there is too little room;
-        LedgerError.
+    Raises: BackupBroken if the ledger or what was written is damaged, `target` is there, or its folder is not; NotFound
+        if there is no ledger; NotPermitted if this user may not read or write something; LedgerFull if there is too
+        little room; LedgerError.
     """
     began = clock.monotonic()
     try:
         if target.exists():
             raise BackupBroken(f"{target} is there already: nothing was written. Choose another name")
+        _need_folder(target.parent, places.state)
         with scratch(target.parent, clock.now_ms()) as folder:
             _check_room(places.ledger, folder)
             copy, packed = folder / LEDGER, folder / "packed"
@@ -80,22 +91,25 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
                 if found.flaws:
                     raise BackupBroken(f"the ledger is damaged ({found.flaws[0]}): see `millrace doctor`")
                 members, left_out = _members(places, copy)
-                for name in files_of(copy):
+                lost = lost_files(copy, blobs)
+                for name in (one.name for one in files_of(copy)):
                     if (blobs.folder / name).is_file():
                         members[f"{FILES}/{name}"] = blobs.folder / name
-                    else:  # as with a balance that does not hold: there is no better ledger than this one
+                    else:
                         left_out.append(f"{FILES}/{name}")
                 ledger = {**found._asdict(), "flaws": None}
-                pack(packed, members, _facts(at, ledger, left_out))
+                pack(packed, members, {**_facts(at, ledger, left_out), "lost": lost})
             unpack(packed, None)
             size = packed.stat().st_size
+            if target.parent.stat().st_uid == places.state.stat().st_uid:  # the daemon rehearses it
+                belong(packed, places.ledger)
             settle(packed, target)
     except PermissionError as error:
         raise NotPermitted(f"no backup: {error.filename} may not be read or written by this user") from error
     except OSError as error:
         raise BackupBroken(f"the backup could not be written: {error}") from error
     took_s = round(clock.monotonic() - began, 3)
-    return Backup(target, size, found.accepted, found.difference, took_s, found.audit_flaw)
+    return Backup(target, size, found.accepted, found.difference, took_s, found.audit_flaw, tuple(lost))
 
 
 def name_for(folder: Path, now_ms: int) -> Path:
@@ -127,6 +141,17 @@ def prune(folder: Path, keep: int) -> list[Path]:
     for path in old:
         path.unlink(missing_ok=True)
     return old
+
+
+def _need_folder(folder: Path, state: Path) -> None:
+    """Make a folder of the state folder; elsewhere its disk may not be mounted, and another would fill."""
+    if folder.is_dir():
+        return
+    ours = Path(os.path.realpath(folder.parent)).is_relative_to(os.path.realpath(state))
+    if folder.exists() or not ours or not folder.parent.is_dir():
+        raise BackupBroken(f"there is no folder {folder}: make it, or mount its disk, before")
+    folder.mkdir(mode=0o700)
+    belong(folder, state)
 
 
 def _facts(at: int, ledger: dict[str, Any], left_out: list[str]) -> dict[str, Any]:

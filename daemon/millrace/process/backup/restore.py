@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
 from millrace.ledger.blobs import Blobs, sync_folder
 from millrace.ledger.ids import new_id
-from millrace.ledger.ledger import Ledger
-from millrace.ledger.snapshot import Examined, examine, fold, lost_files
+from millrace.ledger.owner import belong
+from millrace.ledger.snapshot import Examined, examine, files_of, fold, forget_children, identity, lost_files
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
 from millrace.process.backup.scratch import scratch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from millrace.clock import Clock
     from millrace.config.find import Places
 
@@ -57,12 +57,24 @@ class Rehearsed(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What a restore did: the backup's ledger, where the one before is now, files written, files that differ."""
+    """
+    What a restore did.
+
+    Args:
+        found: What the backup's ledger holds.
+        before: Where the ledger that was there is now.
+        written: Other files that were put back.
+        differ: Those that were there, differ, and were left.
+        lost: Large values that neither the backup nor the site has whole, and whose they are.
+        other_site: Whether the ledger that was there is another than the backup's, and not an earlier or later state.
+    """
 
     found: Examined
     before: Path | None
     written: tuple[Path, ...]
     differ: tuple[Path, ...]
+    lost: tuple[str, ...]
+    other_site: bool
 
 
 def rehearse(archive: Path, parent: Path, *, clock: Clock) -> Rehearsed:
@@ -97,16 +109,23 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
 
     Raises: BackupBroken if the backup is not whole, LedgerError if the ledger that is there is in use.
     """
+    ledger = Path(os.path.realpath(places.ledger))  # what a link points to is replaced, and kept, and not the link
     try:
-        with scratch(places.ledger.parent, clock.now_ms()) as folder:
+        _need(ledger.parent)
+        with scratch(ledger.parent, clock.now_ms()) as folder:
             unpack(archive, folder)
-            found, problems = _looked_at(folder / LEDGER, clock)
+            copy = folder / LEDGER
+            found, problems = _looked_at(copy, clock)
             if found.flaws:
                 raise BackupBroken(f"{archive}: {'; '.join(problems)}")
+            replaced = identity(ledger)
+            before = _keep(ledger, clock.now_ms())  # with its files, before any of them is replaced
             if (folder / FILES).is_dir():  # before the ledger that refers to them
-                Blobs(places.ledger).adopt(folder / FILES)
-            before = _swap(folder / LEDGER, places.ledger, clock.now_ms())
-            return Restored(found, before, *_site_files(folder, places))
+                Blobs(ledger).adopt(Blobs(copy), files_of(copy))
+            _swap(copy, ledger)
+            written, differ = _site_files(folder, places)
+            lost = tuple(lost_files(ledger))
+            return Restored(found, before, written, differ, lost, replaced not in (None, found.ledger))
     except OSError as error:
         raise BackupBroken(f"the backup could not be put back: {error}") from error
 
@@ -115,50 +134,45 @@ def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
     found = examine(copy)
     problems = list(found.flaws)
     if not found.flaws:
-        lost = lost_files(copy)
-        problems += [f"{len(lost)} large values are lost: {lost[0]}"] if lost else []
+        problems += lost_files(copy)
     if found.audit_flaw:
         problems.append(found.audit_flaw)
     if found.difference:
         problems.append(f"{found.difference} of its {found.accepted} accepted jobs are not accounted for")
     if not found.flaws:
-        Ledger(copy, clock=clock).close()  # what an older version made must be brought up to this one
-        fold(copy)
+        forget_children(copy, clock)  # what an older version made must be brought up to this one
     return found, tuple(problems)
 
 
-def _swap(new: Path, ledger: Path, now_ms: int) -> Path | None:
-    """Let a file be the ledger, at one stroke; return under which name the one before is kept."""
-    before = None
-    if ledger.exists():
-        before = ledger.with_name(f"{ledger.name}.before-{new_id(now_ms)}")
-        try:
-            fold(ledger)  # its log must not be taken for one of the new file
-        except LedgerBusy:
-            raise  # a command has it open: what it writes would be lost
-        except LedgerError:
-            _set_aside(ledger, before)
-        else:
-            os.link(ledger, before)
-        Blobs(ledger).share(before)  # to the ledger that takes its place they are strays
-    _drop_logs(ledger)
-    new.chmod(0o600)
-    new.replace(ledger)
-    sync_folder(ledger.parent)
+def _keep(ledger: Path, now_ms: int) -> Path | None:
+    """Give the ledger that is there, with its large values, a second name; return it, None if there is no ledger."""
+    if not ledger.exists():
+        return None
+    before = ledger.with_name(f"{ledger.name}.before-{new_id(now_ms)}")
+    damaged = False
+    try:
+        fold(ledger)  # its log must not be taken for one of the new file
+    except LedgerBusy:
+        raise  # a command has it open: what it writes would be lost
+    except LedgerError:
+        damaged = True
+    os.link(ledger, before)
+    if damaged:  # its logs as they are, for whoever wants to look for what is left in it
+        for log in _LOGS:
+            with suppress(FileNotFoundError):
+                os.link(ledger.with_name(ledger.name + log), before.with_name(before.name + log))
+    Blobs(ledger).share(before)  # to the ledger that takes its place they are strays
     return before
 
 
-def _set_aside(ledger: Path, before: Path) -> None:
-    """Keep a damaged ledger with its logs as they are, for whoever wants to look for what is left in it."""
-    ledger.rename(before)
-    for log in _LOGS:
-        with suppress(FileNotFoundError):
-            ledger.with_name(ledger.name + log).rename(before.with_name(before.name + log))
-
-
-def _drop_logs(ledger: Path) -> None:
+def _swap(new: Path, ledger: Path) -> None:
+    """Let a file be the ledger, at one stroke."""
     for log in _LOGS:
         ledger.with_name(ledger.name + log).unlink(missing_ok=True)
+    new.chmod(stat.S_IMODE(ledger.stat().st_mode) if ledger.exists() else 0o600)
+    belong(new, ledger)
+    new.replace(ledger)
+    sync_folder(ledger.parent)
 
 
 def _site_files(folder: Path, places: Places) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -173,7 +187,15 @@ def _site_files(folder: Path, places: Places) -> tuple[tuple[Path, ...], tuple[P
         if place.exists():
             differ += [place] if place.read_bytes() != path.read_bytes() else []
             continue
-        place.parent.mkdir(parents=True, exist_ok=True)
+        _need(place.parent)
         place.write_bytes(path.read_bytes())
+        belong(place, place.parent)
         written.append(place)
     return tuple(written), tuple(differ)
+
+
+def _need(folder: Path) -> None:
+    if not folder.is_dir():
+        _need(folder.parent)
+        folder.mkdir()
+        belong(folder, folder.parent)

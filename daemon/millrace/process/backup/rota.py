@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -61,15 +62,17 @@ class Rota:
         if settings.every is None or self._clock.monotonic() < self._wait_until:
             return
         folder = folder_of(self._places, settings)
-        if self._due(BACKUP, settings.every):
+        if self._due(BACKUP, settings.every, folder):
             self._back_up(folder, settings.keep)
         newest = next(iter(kept(folder)), None)
         if newest is not None and self._due(RESTORE_TEST, settings.test_every) and not self._stop():
             self._rehearse(newest)
 
-    def _due(self, name: str, every_s: float) -> bool:
-        text = self._reads.note(name)
-        passed_s = (self._clock.now_ms() - json.loads(text)["at"]) / MS if text else every_s
+    def _due(self, name: str, every_s: float, folder: Path | None = None) -> bool:
+        note = json.loads(self._reads.note(name) or "null")
+        if note is None or (folder and not lies_in(Path(note["file"]), folder)):  # the setting was changed
+            return True
+        passed_s = (self._clock.now_ms() - note["at"]) / MS
         return not 0 <= passed_s < every_s  # one from the future: the clock was set back, or wrong before
 
     def _back_up(self, folder: Path, keep: int) -> None:
@@ -85,8 +88,8 @@ class Rota:
             return
         prune(folder, keep)
         self._emit(BackupDone(str(done.file), done.size, done.accepted, done.difference, done.took_s))
-        if done.audit_flaw:
-            self._emit(BackupFlawed(str(done.file), done.audit_flaw))
+        if done.flaws:
+            self._emit(BackupFlawed(str(done.file), "; ".join(done.flaws)))
         keep_note(self._moves, done, at)
 
     def _rehearse(self, archive: Path) -> None:
@@ -111,10 +114,15 @@ def folder_of(places: Places, settings: BackupSettings) -> Path:
     return places.state / Path(settings.folder).expanduser()
 
 
+def lies_in(file: Path, folder: Path) -> bool:
+    """Return whether a file is one of a folder, by whatever path either was reached."""
+    return os.path.realpath(file.parent) == os.path.realpath(folder)
+
+
 def keep_note(moves: Moves, done: Backup, at: int) -> None:
-    """Note a good backup, for the daemon's next turn and for its health."""
+    """Note a good backup in the folder of backups, for the daemon's next turn and for its health."""
     facts: dict[str, Any] = {"at": at, "file": str(done.file), "bytes": done.size, "jobs": done.accepted}
     moves.note(
         BACKUP,
-        json.dumps({**facts, "difference": done.difference, "took_s": done.took_s, "audit_flaw": done.audit_flaw}),
+        json.dumps({**facts, "difference": done.difference, "took_s": done.took_s, "flaws": done.flaws}),
     ).wait()

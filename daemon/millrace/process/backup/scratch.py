@@ -26,11 +26,10 @@ _PATTERN: Final = ".millrace-*.partial"
 @contextmanager
 def scratch(parent: Path, now_ms: int) -> Iterator[Path]:
     """
-    Give a fresh folder in `parent`, which is made if it is not there; both for their owner alone.
+    Give a fresh folder in `parent`, for its owner alone.
 
     Raises: OSError.
     """
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     sweep(parent)
     folder = parent / f".millrace-{new_id(now_ms)}.partial"
     folder.mkdir(mode=0o700)

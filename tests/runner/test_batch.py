@@ -248,6 +248,18 @@ def test_a_process_that_is_not_clean_gets_no_further_job(rig: Rig, page: Path) -
     assert shift.statuses() == ["succeeded"] * 3
 
 
+@pytest.mark.parametrize("first", ["parent", "copy"])
+def test_a_copy_of_the_process_that_a_job_forked_serves_nobody(rig: Rig, page: Path, first: str) -> None:
+    """It comes back from the job as its parent does: it would tell a second verdict, and take orders of other jobs."""
+    shift = Shift(rig, [*notes(page, "a"), ("fork_and_return", {"first": first}), *notes(page, "c", "d")])
+    shift.work_to_the_end()
+
+    assert [rig.row(job_id).error for job_id in shift.ids] == [None] * 4
+    assert page.read_text().split() == list("acd")
+    assert rig.row(shift.ids[1]).result == rig.row(shift.ids[0]).result
+    assert rig.alone()
+
+
 def test_steps_and_failures_stay_with_their_job(rig: Rig, tmp_path: Path) -> None:
     """Each question is answered for the job that asked it."""
     calls = tmp_path / "calls"

@@ -359,6 +359,15 @@ def asks(question: str) -> object:
 
 
 @task
+def fork_and_return(first: str) -> int:
+    """Return twice: in this process and in a copy of it, in the order that is asked for."""
+    pid = os.fork()
+    if (pid == 0) is (first == "parent"):
+        threading.Event().wait(0.2)
+    return os.getpid()
+
+
+@task
 def remarks() -> None:
     """Say something to which nobody answers."""
     log("logged")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from pathlib import Path
 
+    from millrace.events import Event
+    from millrace.ledger.reads import Reads
     from millrace.ledger.rows import Claim
 
 Job = tuple[str, dict[str, Any]]
@@ -40,7 +43,7 @@ class Shift:
         self._stall_s = stall_s
         for task, payload in jobs:
             rig.accept(task, **payload)
-        self.claims = rig.ledger.moves.claim("default", 100).wait(LIMIT_S)
+        self.claims = rig.ledger.moves.claim("default", 200).wait(LIMIT_S)
         self.ids = [held.job_id for held in self.claims]
         self.back: list[Claim] = []
 
@@ -64,6 +67,23 @@ class Shift:
     def given_back(self) -> list[int]:
         """Return the places of those that were given back."""
         return [self.ids.index(held.job_id) for held in self.back]
+
+
+class Broken:
+    """Looks at a ledger, of which one at the inputs of a run fails."""
+
+    def __init__(self, reads: Reads, run_id: str) -> None:
+        self._reads = reads
+        self._run_id = run_id
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reads, name)
+
+    def run_inputs(self, run_id: str) -> str:
+        """Return those of the others."""
+        if run_id == self._run_id:
+            raise KeyError("o3_12")
+        return self._reads.run_inputs(run_id)
 
 
 @pytest.fixture
@@ -228,6 +248,18 @@ def test_a_process_that_is_not_clean_gets_no_further_job(rig: Rig, page: Path) -
     assert shift.statuses() == ["succeeded"] * 3
 
 
+@pytest.mark.parametrize("first", ["parent", "copy"])
+def test_a_copy_of_the_process_that_a_job_forked_serves_nobody(rig: Rig, page: Path, first: str) -> None:
+    """It comes back from the job as its parent does: it would tell a second verdict, and take orders of other jobs."""
+    shift = Shift(rig, [*notes(page, "a"), ("fork_and_return", {"first": first}), *notes(page, "c", "d")])
+    shift.work_to_the_end()
+
+    assert [rig.row(job_id).error for job_id in shift.ids] == [None] * 4
+    assert page.read_text().split() == list("acd")
+    assert rig.row(shift.ids[1]).result == rig.row(shift.ids[0]).result
+    assert rig.alone()
+
+
 def test_steps_and_failures_stay_with_their_job(rig: Rig, tmp_path: Path) -> None:
     """Each question is answered for the job that asked it."""
     calls = tmp_path / "calls"
@@ -239,6 +271,77 @@ def test_steps_and_failures_stay_with_their_job(rig: Rig, tmp_path: Path) -> Non
     assert rig.row(shift.ids[1]).result == "[1,1,2,4]"
     assert rig.row(shift.ids[3]).reason == "unknown_task"
     assert calls.read_text().split() == ["1", "2"]
+
+
+def test_an_order_that_cannot_be_made_is_the_failure_of_its_own_job(rig: Rig) -> None:
+    """Its neighbours have nothing to do with it; and whoever looks for the cause has the engine's whole traceback."""
+    plan = Plan("tens", (PlanStage("behind", "tens.behind", "default", max_attempts=4),))
+    runs = [rig.ledger.moves.start_run(NewRun("tens", plan, f'{{"n":{n}}}')).wait(LIMIT_S).id for n in (1, 2, 3)]
+    rig.kit.reads = Broken(rig.ledger.reads, runs[1])  # type: ignore[assignment]
+    shift = Shift(rig, [])
+    shift.work_to_the_end()
+
+    assert [rig.row(job_id).result for job_id in shift.ids] == ["10", None, "30"]
+    assert [rig.row(job_id).failures for job_id in shift.ids] == [0, 1, 0]
+    error = rig.row(shift.ids[1]).error
+    assert error is not None
+    assert (error.type, error.message) == ("EngineError", "KeyError: 'o3_12'")
+    assert "gather.py" in str(error.traceback)
+
+
+def test_an_order_that_the_child_has_is_not_made_again(rig: Rig, page: Path) -> None:
+    """A failure to make it would turn the worker away from a job that runs, and out of step with the child."""
+    made = iter(range(3))
+
+    def settings_of(_client: str) -> dict[str, Any]:
+        return {"made": next(made)}
+
+    rig.kit.settings_of = settings_of
+    shift = Shift(rig, notes(page, *"abc"))
+    shift.work()
+
+    assert [rig.row(job_id).error for job_id in shift.ids] == [None] * 3
+    assert page.read_text().split() == list("abc")
+
+
+def test_a_question_at_which_the_engine_fails_is_the_failure_of_its_own_job(rig: Rig, page: Path) -> None:
+    """The job that asked hears of it and fails, with the engine's traceback; its child goes on with the others."""
+
+    class Rules:
+        def answer(self, _known: object) -> object:
+            raise KeyError("o3_12")
+
+    rig.kit.rules = Rules()  # type: ignore[assignment]
+    shift = Shift(rig, [*notes(page, "a"), ("asks", {"question": "rules"}), *notes(page, "c", "d")])
+    shift.work_to_the_end()
+
+    assert shift.statuses() == ["succeeded", "waiting", "succeeded", "succeeded"]
+    assert [rig.row(job_id).crashes for job_id in shift.ids] == [0] * 4
+    error = rig.row(shift.ids[1]).error
+    assert error is not None
+    assert (error.type, error.message) == ("EngineError", "KeyError: 'o3_12'")
+    assert "clerk.py" in str(error.traceback)
+    assert len(rig.children.alive()) == 1
+
+
+def test_a_remark_at_which_the_engine_fails_is_the_failure_of_its_own_job(rig: Rig, page: Path) -> None:
+    """Nobody waits for the answer to one: the child may have gone on to other jobs by then, and is heard out."""
+    emit = rig.kit.emit
+
+    def failing(event: Event) -> None:
+        if isinstance(event, JobLogged) and event.message.startswith("logged"):
+            raise RuntimeError("no room for it")
+        emit(event)
+
+    rig.kit.emit = failing
+    for _ in range(5):
+        page.unlink(missing_ok=True)
+        shift = Shift(rig, [*notes(page, "a"), ("remarks", {}), *notes(page, "c", "d")])
+        shift.work_to_the_end()
+
+        assert shift.statuses() == ["succeeded", "waiting", "succeeded", "succeeded"]
+        assert [rig.row(job_id).crashes for job_id in shift.ids] == [0] * 4
+        assert sorted(page.read_text().split()) == list("acd")
 
 
 @pytest.mark.parametrize("size", [0, 30_000, 200_000])
@@ -274,6 +377,31 @@ def test_a_large_result_in_the_middle_of_a_batch_passes(rig: Rig) -> None:
     shift.work_to_the_end()
 
     assert [len(rig.row(job_id).result or "") for job_id in shift.ids] == [12, 3_000_002, 12, 1_000_002]
+
+
+def test_orders_that_are_taken_back_while_the_child_takes_them_are_run_once(
+    rig: Rig, page: Path, aside: Callable[..., Future[Any]]
+) -> None:
+    """Both reach for the same orders, and other threads get in between: no job is lost, doubled or charged for it."""
+    shift = Shift(rig, [("note", {**given, "seconds": 2e-3}) for _, given in notes(page, *map(str, range(200)))])
+    ready, over = deque(shift.claims), threading.Event()
+
+    def busy() -> None:
+        while not over.is_set():  # it lets go of the interpreter only when it must
+            pass
+
+    being_busy = aside(busy)
+    while ready:
+        first, *ahead = [ready.popleft() for _ in range(min(10, len(ready)))]
+        batch = Batch(ahead, rig.kit, rig.running, lambda back: ready.extendleft(back[::-1]), stall_s=2e-3)
+        for held in batch.turns(first):
+            run_job(held, rig.kit, kind="process", running=rig.running, batch=batch)
+    over.set()
+    being_busy.result(20)
+
+    assert [rig.row(job_id).error for job_id in shift.ids] == [None] * 200
+    assert sorted(page.read_text().split()) == sorted(map(str, range(200)))
+    assert len(rig.children.alive()) == 1
 
 
 def test_many_workers_with_batches_lose_and_repeat_nothing(

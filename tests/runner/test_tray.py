@@ -45,18 +45,37 @@ def test_a_tray_that_is_full_says_so(tray: Tray) -> None:
 
 
 def test_an_order_has_one_owner(tray: Tray, orders: Orders, aside: Callable[..., Future[Any]]) -> None:
-    """Both sides reach for it at once, over and over."""
-
-    def take_all() -> int:
-        count = 0
-        while orders.take() is not None:
-            count += 1
-        return count
-
+    """Both sides reach for it at once, over and over; the child has those that were put first."""
     for _ in range(300):
-        assert all(tray.put(b"x") for _ in range(MOST))
-        taking = aside(take_all)
-        assert tray.recall() + taking.result(20) == MOST
+        put = [b"%d" % n for n in range(MOST)]
+        assert all(map(tray.put, put))
+        taking = aside(lambda: list(iter(orders.take, None)))
+        count = tray.recall()
+        assert taking.result(20) == put[: MOST - count]
+
+
+def test_a_child_that_takes_in_the_middle_of_a_recall_begins_nothing(tray: Tray, orders: Orders) -> None:
+    """What it has stays what was put first: who counts how many came back knows which."""
+    taken: list[bytes] = []
+
+    class Slow:
+        """The daemon's duplicate, where the child comes first after each read."""
+
+        def recv(self, size: int, flags: int) -> bytes:
+            data = theirs.recv(size, flags)
+            taken.extend(iter(orders.take, None))
+            return data
+
+    theirs = tray.theirs
+    assert all(tray.put(b"%d" % n) for n in range(5))
+    assert orders.take() == b"0"
+    tray.theirs = Slow()  # type: ignore[assignment]
+    count = tray.recall()
+    tray.theirs = theirs
+
+    assert (count, taken) == (4, [])
+    assert tray.put(b"next")
+    assert orders.take() == b"next"
 
 
 def test_orders_outlive_the_death_of_the_child(tray: Tray, orders: Orders) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.errors import LedgerError, UnknownTask
 from millrace.ledger.blobs import is_reference
 from millrace.runner.gather import gathered
 from millrace.runner.protocol import encode
@@ -94,9 +93,9 @@ class Batch:
         try:
             task = kit.registry.find(held.task)
             ready = gathered(held, task, kit.reads)
-        except (UnknownTask, LedgerError):  # told in a turn of its own
+            data = encode(order_of(ready, kit.defaults.of(task.policy).timeout_s, kit.settings_of(held.client)))
+        except Exception:  # noqa: BLE001 - whatever it is concerns this job alone: told in a turn of its own
             return None
-        data = encode(order_of(ready, kit.defaults.of(task.policy).timeout_s, kit.settings_of(held.client)))
         return data if len(data) <= LARGEST else None
 
     def _return(self, count: int) -> None:

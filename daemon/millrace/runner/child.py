@@ -123,6 +123,7 @@ class Child:
         self._root = str(root)
         self._scratch = str(scratch)
         self._memory = memory
+        self._pid = os.getpid()
         self._armed = False
         self._streams = (sys.stdout, sys.stderr)
         self._standard = _standard_files()
@@ -136,6 +137,8 @@ class Child:
             if order is None:
                 return DONE
             verdict = self._run(order)
+            if os.getpid() != self._pid:  # a copy that the job forked has come back from it, as its parent does
+                os._exit(DONE)
             ended = SYSTEM.monotonic()
             fit = self._fit() and left > 0
             unread = fit and _unread() > 0

@@ -8,23 +8,21 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from millrace.errors import LedgerError
 from millrace.events import ChildEnded, ChildStarted
-from millrace.ledger.rows import ChildRow, Claim, JobError
-from millrace.runner.batch import order_of
+from millrace.ledger.rows import ChildRow, JobError
 from millrace.runner.life import Birth, ChildProcess
 from millrace.runner.nursery import Nursery
 from millrace.runner.oom import OomWatch
 from millrace.runner.output import Output
-from millrace.runner.protocol import encode
 from millrace.runner.stop import INTERRUPTED
 from millrace.runner.supervisor import NotStarted, Supervisor
 from millrace.runner.verdict import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
 
     from millrace.clock import Clock
@@ -100,19 +98,19 @@ class Children:
 
     def run(
         self,
-        held: Claim,
+        order: Callable[[], bytes],
         desk: Desk,
         live: Live,
         batch: Batch,
         *,
         timeout_s: float | None,
-        settings: dict[str, Any],
         alone: bool,
     ) -> Verdict:
         """
         Run one attempt in a child and return what it came to.
 
         Args:
+            order: Makes the order for a child that has not got it yet; what it raises is passed on.
             live: The attempt's entry in the map of running ones; its deadline is set here, once the child is ready.
             batch: What the child gets together with this attempt, or got before.
             timeout_s: Seconds for the attempt, > 0; None means no bound.
@@ -121,11 +119,10 @@ class Children:
         stillborn = 0
         try:
             while True:
-                child = batch.child or self._borrow(held.queue, fresh=alone)
+                text = None if batch.child else order()  # before a child is borrowed, as it may fail
+                child = batch.child or self._borrow(live.queue, fresh=alone)
                 with suppress(NotStarted):
-                    return self._supervised(
-                        child, held, desk, live, batch, settings=settings, timeout_s=timeout_s, alone=alone
-                    )
+                    return self._supervised(child, text, desk, live, batch, timeout_s=timeout_s, alone=alone)
                 stillborn += child.stillborn
                 _check_births(stillborn, child)
         except Birth as error:
@@ -136,21 +133,17 @@ class Children:
     def _supervised(
         self,
         child: ChildProcess,
-        held: Claim,
+        order: bytes | None,
         desk: Desk,
         live: Live,
         batch: Batch,
         *,
         timeout_s: float | None,
-        settings: dict[str, Any],
         alone: bool,
     ) -> Verdict:
-        order = None
-        if batch.child is None:
-            if live.asked is not None:
-                self._give_back(child)
-                return Verdict(live.asked)
-            order = encode(order_of(held, timeout_s, settings))
+        if order is not None and live.asked is not None:
+            self._give_back(child)
+            return Verdict(live.asked)
         live.begin(self._clock.monotonic() if order else child.ended, timeout_s)
         output = Output(desk.budget, desk.log)
         supervisor = Supervisor(child, live, desk, output, batch, clock=self._clock, grace_s=self._grace_s)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import SYSTEM
 from millrace.errors import LostClaim, MillraceError, Parked
-from millrace.runner.protocol import CHUNK, ORDERS, Lines, Message, Unsupported, decode, encode
+from millrace.runner.protocol import CHUNK, ORDERS, EngineError, Lines, Message, Unsupported, decode, encode
 from millrace.runner.stop import INTERRUPTED, StopJob
 from millrace.runner.tray import IN_WORDS, RING_S
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from millrace.runner.tray import Orders
 
-_REFUSALS: Final = {LostClaim.type: LostClaim, Unsupported.type: Unsupported}
+_REFUSALS: Final = {error.type: error for error in (LostClaim, Unsupported, EngineError)}
 
 
 class SocketLine:

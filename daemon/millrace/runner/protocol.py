@@ -49,6 +49,13 @@ class Unsupported(MillraceError):
     type = "unsupported"
 
 
+class EngineError(MillraceError):
+    """The engine itself failed at what the job asked for."""
+
+    http_status = 500
+    type = "engine"
+
+
 def encode(message: Message) -> bytes:
     """
     Return the message as one line. JSON escapes line ends, so no text of a job can break the framing.

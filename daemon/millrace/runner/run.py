@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MS
 from millrace.errors import UnknownTask, ValueDamaged
 from millrace.events import AttemptStarted
 from millrace.ledger.rows import JobError
-from millrace.runner.batch import Batch
+from millrace.runner.batch import Batch, order_of
 from millrace.runner.desk import Desk
 from millrace.runner.gather import gathered
 from millrace.runner.outcome import Ended, record
 from millrace.runner.output import Budget
+from millrace.runner.protocol import encode
 from millrace.runner.retry import decide
-from millrace.runner.text import error_of
+from millrace.runner.text import engine_error, error_of
 from millrace.runner.thread import run_in_thread
 from millrace.runner.verdict import Verdict
 
@@ -76,18 +78,24 @@ def _verdict(live: Live, kit: Kit, batch: Batch, *, isolated: bool) -> tuple[Ver
     except ValueDamaged as error:  # to run it with anything else would be worse than not to run it
         return Verdict("gave_up", error=JobError("Damaged", str(error)), reason="damaged"), policy
     except Exception as error:  # noqa: BLE001 - the engine's own failure must not leave a job without an outcome
-        return Verdict("failed", error=JobError("EngineError", str(error), error_of(error).traceback)), policy
+        return Verdict("failed", error=engine_error(error)), policy
 
 
 def _run(task: Task[..., Any], live: Live, kit: Kit, policy: RunPolicy, batch: Batch, *, isolated: bool) -> Verdict:
-    # Also of one that a child was handed before: if that child dies before it begins it, another gets the order.
-    held = gathered(live.held, task, kit.reads)
+    held, limit_s = live.held, policy.timeout_s
+    if live.kind == "thread":
+        held = gathered(held, task, kit.reads)
     desk = Desk(held, kit, Budget(kit.clock))
-    settings = kit.settings_of(held.client)
     try:
-        if live.kind == "process":
-            limit_s = policy.timeout_s
-            return kit.children.run(held, desk, live, batch, timeout_s=limit_s, settings=settings, alone=isolated)
-        return run_in_thread(task, live, desk, clock=kit.clock, timeout_s=policy.timeout_s, settings=settings)
+        if live.kind == "thread":
+            settings = kit.settings_of(held.client)
+            return run_in_thread(task, live, desk, clock=kit.clock, timeout_s=limit_s, settings=settings)
+        # Not made for a child that was handed it before: it runs, and nothing that fails here may turn us away from it.
+        order = partial(_order, task, held, kit, limit_s)
+        return kit.children.run(order, desk, live, batch, timeout_s=limit_s, alone=isolated)
     finally:
         desk.close()
+
+
+def _order(task: Task[..., Any], held: Claim, kit: Kit, timeout_s: float | None) -> bytes:
+    return encode(order_of(gathered(held, task, kit.reads), timeout_s, kit.settings_of(held.client)))

@@ -6,13 +6,15 @@ ends it when its time is up: first by asking, then by TERM, then by KILL for all
 from __future__ import annotations
 
 import select
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import MillraceError, Parked
 from millrace.ledger.rows import JobError
 from millrace.runner import tree
-from millrace.runner.protocol import QUESTIONS, Message, ProtocolError, decode
+from millrace.runner.protocol import QUESTIONS, EngineError, Message, ProtocolError, decode
 from millrace.runner.stop import CANCELLED, INTERRUPTED, TIMEOUT
+from millrace.runner.text import engine_error
 from millrace.runner.verdict import Verdict, fallen, from_message, stopped, unasked
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ class Supervisor:
         self._next: float | None = live.deadline  # when `_escalate` acts next
         self._stalls_at = clock.monotonic() + batch.stall_s
         self._stage = 0
+        self._failure: JobError | None = None  # what befell the engine itself at a question of the job
         self.fit = False  # whether the child may run another job
 
     def run(self, order: bytes | None) -> Verdict:
@@ -176,6 +179,9 @@ class Supervisor:
             return {"m": "answer", "no": ["parked", error.reason, error.after_s]}
         except MillraceError as error:
             return {"m": "answer", "no": [error.type, str(error)]}
+        except Exception as error:  # noqa: BLE001 - the engine's own failure fails the job that asked, and no other
+            self._failure = engine_error(error)
+            return {"m": "answer", "no": [EngineError.type, self._failure.message]}
 
     # ---- ending
 
@@ -241,10 +247,25 @@ class Supervisor:
         """Leave a child that is fit, or none."""
         if not self.fit:
             self._batch.recall(self._child)
-            self._child.kill()
+            if self._verdict is None and self._batch.handed:
+                self._skip()
+            else:
+                self._child.kill()
             if not self._batch.handed:
                 self._read_output()
         self._output.close()
+
+    def _skip(self) -> None:
+        """
+        Pass over what the child said of this job, after a failure of our own.
+
+        It has begun a later one, so its verdict on this one is there; it is fit, and the later turns hear of theirs.
+        """
+        while (line := self._child.words.next()) is not None:
+            message = decode(line)
+            if message["m"] == "done":
+                self._child.ended = self._clock.monotonic()
+                return
 
     def _read_output(self) -> None:
         """Read all there is. It ends: whoever could write more waits for that, or is dead."""
@@ -253,6 +274,8 @@ class Supervisor:
 
     def _told(self, verdict: Verdict) -> Verdict:
         """Say why an attempt that was asked to end has ended. One that finished all the same did its work."""
+        if self._failure and verdict.error and verdict.error.type == self._failure.type:
+            verdict = replace(verdict, error=self._failure)  # with the engine's traceback in place of the job's
         asked = self._live.asked
         if verdict.kind == "ok":
             return verdict

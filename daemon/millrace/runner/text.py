@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.config.sizes import format_size
 from millrace.ledger.rows import JobError
+from millrace.runner.protocol import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,6 +32,13 @@ def clean(text: str, limit: int = MAX_MESSAGE) -> str:
 def error_of(exc: BaseException, *, type_name: str | None = None) -> JobError:
     """Describe an exception of job code. Never raises, whatever the exception's own methods do."""
     return JobError(clean(type_name or type(exc).__name__, MAX_TYPE), message_of(exc), traceback_of(exc))
+
+
+def engine_error(exc: BaseException) -> JobError:
+    """Describe an exception of the engine, which is no fault of the job: with the engine's own frames."""
+    return JobError(
+        EngineError.__name__, clean(f"{type(exc).__name__}: {message_of(exc)}"), traceback_of(exc, whole=True)
+    )
 
 
 def message_of(exc: BaseException) -> str:
@@ -58,11 +66,16 @@ def bounded(error: JobError, queue: str, memory: int | None) -> JobError:
     return JobError(error.type, bound + own, error.traceback)
 
 
-def traceback_of(exc: BaseException) -> str | None:
-    """Return the traceback without the engine's frames, at most MAX_TRACEBACK bytes: its head, and its end in full."""
+def traceback_of(exc: BaseException, *, whole: bool = False) -> str | None:
+    """
+    Return the traceback, at most MAX_TRACEBACK bytes: its head, and its end in full.
+
+    Args:
+        whole: With the engine's frames, which tell nothing to whoever wrote a job.
+    """
     try:
         told = traceback.TracebackException.from_exception(exc, limit=-64, compact=True)
-        for link in _chain(told):
+        for link in () if whole else _chain(told):
             link.stack = traceback.StackSummary.from_list([f for f in link.stack if not f.filename.startswith(_HOUSE)])
         text = "".join(told.format())
     except BaseException:  # noqa: BLE001 - a MemoryError's own traceback may not fit, a __str__ may raise

@@ -48,10 +48,11 @@ def who() -> dict[str, object]:
 
 
 @task
-def note(path: str, text: str) -> int:
-    """Write a line into a file."""
+def note(path: str, text: str, seconds: float = 0.0) -> int:
+    """Write a line into a file, and work on for so long."""
     with Path(path).open("a") as file:
         file.write(f"{text}\n")
+    threading.Event().wait(seconds)
     return os.getpid()
 
 
@@ -355,6 +356,21 @@ def asks(question: str) -> object:
         return None
     line.tell("called", {"done": 1})
     return line.ask(question, {"key": "k"})
+
+
+@task
+def fork_and_return(first: str) -> int:
+    """Return twice: in this process and in a copy of it, in the order that is asked for."""
+    pid = os.fork()
+    if (pid == 0) is (first == "parent"):
+        threading.Event().wait(0.2)
+    return os.getpid()
+
+
+@task
+def remarks() -> None:
+    """Say something to which nobody answers."""
+    log("logged")
 
 
 tens = Pipeline("tens", inputs={"n": int})

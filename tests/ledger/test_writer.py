@@ -306,7 +306,7 @@ def test_on_commit_is_told_once_per_batch_and_not_of_what_failed(rig: Rig) -> No
     [
         (apsw.IOError("disk"), "IOError"),
         (apsw.CorruptError("page"), "damaged"),
-        (apsw.NotADBError("header"), "NotADBError"),
+        (apsw.NotADBError("header"), "not a database"),
         (apsw.ReadOnlyError("mount"), "read-only"),
     ],
 )

@@ -319,6 +319,18 @@ class ClaimsFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerMade(Event):
+    """
+    A new, empty ledger was made where there was none. At the first start of a site that is as it should be; later it
+    says that the state folder is not the one that it was: moved, or on a disk that is not mounted.
+    """
+
+    EVENT: ClassVar[str] = "ledger.made"
+    LEVEL: ClassVar[str] = "warning"
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerLocked(Event):
     """Another process keeps the write lock; writes wait, nothing is lost."""
 

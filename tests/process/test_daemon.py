@@ -227,3 +227,11 @@ def assert_released(site: Scratch, job_id: str) -> None:
     assert (row.status, row.failures, row.crashes, row.attempt) == ("queued", 0, 0, 1)
     (attempt,) = site.reads.attempts(job_id)
     assert (attempt.attempt, attempt.outcome, attempt.facts["why"]) == (1, "released", "shutdown")
+
+
+def test_a_daemon_that_makes_a_ledger_says_so(site: Scratch) -> None:
+    """Where a site has worked before, it means that its disk is not mounted: it must not look like any other start."""
+    for told in (1, 0):
+        daemon = site.serve()
+        assert len(daemon.events("ledger.made")) == told
+        assert daemon.stop() == 0

@@ -13,7 +13,7 @@ import psutil
 from millrace import __version__
 from millrace.define.load import load_jobs
 from millrace.errors import LedgerError
-from millrace.events import AttemptsRecovered, JobFileBroken, PartRestarted, SignOffFailed
+from millrace.events import AttemptsRecovered, JobFileBroken, LedgerMade, PartRestarted, SignOffFailed
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.moves import Moves
@@ -71,7 +71,10 @@ class Engine:
         self.registry = load_jobs(places.root, places.jobs, queues=settings.queues)
         for problem in self.registry.problems:
             emit(JobFileBroken(problem.file, problem.line, problem.reason))
+        fresh = not places.ledger.exists()
         self.ledger = Ledger(places.ledger, clock=clock, synchronous=settings.database.synchronous, emit=emit)
+        if fresh:
+            emit(LedgerMade(str(places.ledger)))
         weights = {name: client.weight for name, client in settings.clients.items()}
         self.moves = Moves(self.ledger.writer, daemon=self.daemon, weights=weights, blobs=self.ledger.blobs)
         self._take_over({name for name, queue in settings.queues.items() if queue.kind == "thread"})

@@ -125,7 +125,7 @@ class Pipes:
         found: dict[str | None, JobRow] = {}
         after = None
         while True:
-            page = self.reads.jobs(JobFilter(run=run_id, limit=1000, after=after))
+            page = self.reads.jobs(JobFilter(run=run_id, limit=1000, after=after), whole=True)
             found |= {job.record: job for job in page.jobs if job.stage == stage}
             after = page.next
             if after is None:

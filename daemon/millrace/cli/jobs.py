@@ -31,7 +31,7 @@ def list_(session: Session, /, *, as_json: bool, after: str | None, **wanted: An
     List jobs, newest first.
 
     With --json the payload of a stage's job is {}: its arguments are results of other jobs, which `jobs show` gathers.
-    A payload or result of more than 10,000 bytes is {"$large": BYTES}: `jobs show` and `export` have it whole.
+    A payload or result of more than 50,000 bytes is {"$large": BYTES}: `jobs show` and `export` have it whole.
 
     \b
     Exit: 0 listed, also when there are none; 4 there is no job --after.

@@ -14,7 +14,7 @@ from millrace.ledger.run_rows import RunRow
 
 Whole = Callable[[str], str]
 
-SMALL: Final = 10_000  # bytes of a value that is in a list: a page of a thousand jobs has twenty megabytes at most
+SMALL: Final = 50_000  # bytes of a value that is in a list: a page of a thousand jobs has a hundred megabytes at most
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)
 

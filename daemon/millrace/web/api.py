@@ -79,7 +79,7 @@ async def jobs(request: Request, caller: Viewer, query: Annotated[JobQuery, Quer
     """
     Give a page of `limit` jobs. Its `next` is the `after` of the page that follows, null at the end.
 
-    Of a payload or result of more than 10,000 bytes a page has the length alone, `{"$large": bytes}`: the job itself
+    Of a payload or result of more than 50,000 bytes a page has the length alone, `{"$large": bytes}`: the job itself
     has it whole.
     """
     return await _page(request, caller, query, query.status)

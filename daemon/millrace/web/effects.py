@@ -45,7 +45,7 @@ async def effects(request: Request, caller: Viewer, query: Annotated[EffectQuery
     """
     Give effects: done, not done, being done, or in doubt.
 
-    Of a result of more than 10,000 bytes the list has the length alone, `{"$large": bytes}`: the job has it whole.
+    Of a result of more than 50,000 bytes the list has the length alone, `{"$large": bytes}`: the job has it whole.
     """
     house: House = request.app.state.house
     client = caller.client_or_own(query.client)

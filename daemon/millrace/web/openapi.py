@@ -39,7 +39,7 @@ _JOB_FIELDS: Final[Schema] = {
     "priority": {"type": "integer", "description": "Higher first"},
     "attempt": {**_COUNT, "description": "How often it was claimed"},
     "max_attempts": {"type": "integer", "minimum": 1, "description": "Retries + 1: the bound of `failures`"},
-    "payload": {"type": "object", "description": 'In a page `{"$large": bytes}` if it has more than 10,000 bytes'},
+    "payload": {"type": "object", "description": 'In a page `{"$large": bytes}` if it has more than 50,000 bytes'},
     "result": {"description": "Whatever the task returned; in a page as the payload"},
     "error": _ERROR,
     "key": {**_MAYBE, "description": "Its idempotency key, unique within the client"},

@@ -74,7 +74,7 @@ async def runs(request: Request, caller: Viewer, query: Annotated[RunQuery, Quer
     """
     Give a page of `limit` runs. Its `next` is the `after` of the page that follows, null at the end.
 
-    Of inputs of more than 10,000 bytes a page has the length alone, `{"$large": bytes}`: the run itself has them whole.
+    Of inputs of more than 50,000 bytes a page has the length alone, `{"$large": bytes}`: the run itself has them whole.
     """
     house: House = request.app.state.house
     wanted = RunFilter(

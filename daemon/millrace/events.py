@@ -326,7 +326,6 @@ class LedgerMade(Event):
     """
 
     EVENT: ClassVar[str] = "ledger.made"
-    LEVEL: ClassVar[str] = "warning"
     file: str
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from millrace.cli.checks import Check
 from millrace.cli.times import age
@@ -28,7 +27,7 @@ def check_backup(session: Session, reads: Reads) -> Iterator[Check]:
         every_s = session.site_or_defaults().settings.backup.every
     except MillraceError:
         return  # an earlier check has told
-    good, failed, tested = (_noted(reads, name) for name in (BACKUP, BACKUP_FAILED, RESTORE_TEST))
+    good, failed, tested = (reads.noted(name) for name in (BACKUP, BACKUP_FAILED, RESTORE_TEST))
     age_s = None if good is None else (session.clock.now_ms() - good["at"]) / MS
     if failed is not None and (good is None or failed["at"] > good["at"]):
         yield Check("backup", "fail" if every_s else "warn", f"the last backup failed: {failed['reason']}", _LOG)
@@ -43,9 +42,3 @@ def check_backup(session: Session, reads: Reads) -> Iterator[Check]:
         yield Check("backup", "warn", f"the last good backup is {age(age_s)} old", _LOG)
     else:
         yield Check("backup", "ok", f"the last is {age(age_s)} old")
-
-
-def _noted(reads: Reads, name: str) -> dict[str, Any] | None:
-    text = reads.note(name)
-    found: dict[str, Any] | None = json.loads(text) if text else None
-    return found

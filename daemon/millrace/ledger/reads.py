@@ -5,6 +5,7 @@ heavy, so that a reading command starts at once.
 
 from __future__ import annotations
 
+import json
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, Final
@@ -360,6 +361,12 @@ class Reads(RunReads, FireReads, EffectReads):
         """Return the newest note of a name that a daemon left, None if there is none."""
         found = self.rows("SELECT value FROM meta WHERE key = ?", (PREFIX + name,))
         return str(found[0][0]) if found else None
+
+    def noted(self, name: str) -> dict[str, Any] | None:
+        """Return the newest note of a name that is a JSON object, None if there is none."""
+        text = self.note(name)
+        found: dict[str, Any] | None = json.loads(text) if text else None
+        return found
 
     def ledger_id(self) -> str:
         """Return the id that the ledger got when it was made."""

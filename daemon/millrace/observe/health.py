@@ -6,7 +6,6 @@ Is the daemon well? One small check per concern, each with its figures, and in w
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import MS, format_duration, rfc3339
@@ -207,7 +206,7 @@ class Health:
 
     def _backup(self) -> Verdict:
         every_s = self._facts.settings.backup.every
-        good, failed, tested = (self._noted(name) for name in (BACKUP, BACKUP_FAILED, RESTORE_TEST))
+        good, failed, tested = (self._facts.reads.noted(name) for name in (BACKUP, BACKUP_FAILED, RESTORE_TEST))
         age_s = None if good is None else round((self._facts.clock.now_ms() - good["at"]) / MS)
         figures = {
             "every_s": every_s,
@@ -231,16 +230,11 @@ class Health:
 
     def _surveyed(self) -> dict[str, Any]:
         """Return what was measured last and when, without its history."""
-        found = self._noted(STORAGE) or {}
+        found = self._facts.reads.noted(STORAGE) or {}
         names = ("tables", "clients", "growth_per_day", "days_until_full", "missing_files")
         times = {"measured_at": found.get("at"), "tables_at": found.get("tables_at")}
         figures = {name: found[name] for name in names if name in found}
         return figures | {name: rfc3339(at) for name, at in times.items() if at is not None}
-
-    def _noted(self, name: str) -> dict[str, Any] | None:
-        text = self._facts.reads.note(name)
-        found: dict[str, Any] | None = json.loads(text) if text else None
-        return found
 
 
 def _schedules_verdict(found: ScheduleFacts) -> Verdict:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-from contextlib import contextmanager
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import click
 
@@ -16,12 +15,11 @@ from millrace.cli.table import terminal_width
 from millrace.clock import format_duration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from millrace.clock import Clock
     from millrace.process.demo.judge import Verdict
 
 PROGRAM: Final = (sys.executable, "-m", "millrace.cli.main")
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _LABEL: Final = 12
 _NAMED: Final = 4
 _NARROWEST: Final = 30
@@ -50,8 +48,15 @@ def crash(session: Session, *, careless: bool, keep: bool, as_json: bool) -> int
     """
     from millrace.process.demo.crash import Crash
 
-    with _ended_by_signals():
-        play = Crash(PROGRAM, clock=session.clock, tell=_Teller(session.clock), careful=not careless, keep=keep)
+    with _Interruption() as interruption:
+        play = Crash(
+            PROGRAM,
+            clock=session.clock,
+            tell=_Teller(session.clock),
+            careful=not careless,
+            keep=keep,
+            interrupted=lambda: interruption.came,
+        )
         verdict = play.play()
     if as_json:
         echo_json({**verdict.as_json(), "folder": str(play.folder) if keep else None})
@@ -76,19 +81,28 @@ class _Teller:
         tell(at + f"\n{' ' * len(at)}".join(_folded(text, len(at))))
 
 
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let TERM and HUP end the demo as Ctrl-C does: its daemon is ended, and its folder removed."""
+class _Interruption:
+    """
+    Notes Ctrl-C, TERM and HUP, for the play to end at its next step: its daemon is ended, and its folder removed.
+    Whoever asks twice does not want to wait for that.
+    """
 
-    def end(*_: Any) -> None:
-        raise KeyboardInterrupt
+    def __init__(self) -> None:
+        self.came = False
+        self._before: dict[int, Any] = {}
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._note) for number in _ENDING}
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _note(self, *_: Any) -> None:
+        if self.came:
+            raise KeyboardInterrupt
+        self.came = True
 
 
 def _text(verdict: Verdict, *, careless: bool) -> str:

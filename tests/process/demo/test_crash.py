@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -137,6 +138,24 @@ def test_a_demo_that_is_killed_takes_its_daemon_with_it(tmp_path: Path, until: U
     process.kill()
     ended(process)
     until(lambda: gone(pid))
+
+
+def test_an_interruption_waits_until_what_was_begun_has_ended(tmp_path: Path) -> None:
+    """A command that nobody waits for would make its ledger in a folder that is being removed."""
+    interrupted = threading.Event()
+    trap, after = tmp_path / "interrupting.sh", tmp_path / "after"
+    trap.write_text(f"kill -USR1 $PPID\ntouch {after}\n")
+    before = signal.signal(signal.SIGUSR1, lambda *_: interrupted.set())
+    try:
+        with Stage(["/bin/sh", str(trap)], keep=False, clock=SYSTEM, interrupted=interrupted.is_set) as stage:
+            with pytest.raises(KeyboardInterrupt):
+                stage.command("run", "x")
+            assert after.exists()
+            with pytest.raises(KeyboardInterrupt):
+                stage.until(lambda: False, "what nobody waits for any more")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert not stage.folder.exists()
 
 
 def test_a_daemon_that_does_not_come_up_is_told_with_what_it_said() -> None:

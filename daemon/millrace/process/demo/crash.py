@@ -33,16 +33,24 @@ class Crash:
         tell: Is told what happens, while it happens.
         careful: Whether mails are sent through `once`; without it, some come twice.
         keep: Whether the site stays when it is over.
+        interrupted: Whether somebody has asked for the end, which then comes between two steps.
     """
 
     def __init__(
-        self, program: Sequence[str], *, clock: Clock, tell: Callable[[str], None], careful: bool, keep: bool
+        self,
+        program: Sequence[str],
+        *,
+        clock: Clock,
+        tell: Callable[[str], None],
+        careful: bool,
+        keep: bool,
+        interrupted: Callable[[], bool],
     ) -> None:
         self._clock = clock
         self._tell = tell
         self._careful = careful
         self._outside = Outside(GUESTS // 3, clock)
-        self._stage = Stage(program, keep=keep, clock=clock)
+        self._stage = Stage(program, keep=keep, clock=clock, interrupted=interrupted)
 
     @property
     def folder(self) -> Path:
@@ -53,7 +61,7 @@ class Crash:
         """
         Play it, and judge it.
 
-        Raises: MillraceError if it does not come to its end.
+        Raises: MillraceError if it does not come to its end; KeyboardInterrupt once everything is tidied up.
         """
         with self._outside as outside, self._stage as stage:
             self._tell(f"A site of its own in {stage.folder}, mails go to {outside.url}")

@@ -58,12 +58,17 @@ class Stage:
     Args:
         program: The command line of Millrace itself, before its options.
         keep: Whether the folder stays.
+        interrupted: Whether somebody has asked for the end. It is looked at between two steps: whoever is stopped
+            while a process begins does not know of it, cannot end it, and leaves it at work in a folder that goes.
     """
 
-    def __init__(self, program: Sequence[str], *, keep: bool, clock: Clock) -> None:
+    def __init__(
+        self, program: Sequence[str], *, keep: bool, clock: Clock, interrupted: Callable[[], bool] = bool
+    ) -> None:
         self._program = program
         self._keep = keep
         self._clock = clock
+        self._interrupted = interrupted
         self._daemon: subprocess.Popen[bytes] | None = None
         self._reads: Reads | None = None
         self._starts = 0
@@ -138,7 +143,7 @@ class Stage:
         """
         Call the command line on this site; return what it prints.
 
-        Raises: MillraceError with what it said, if it fails.
+        Raises: MillraceError with what it said, if it fails; KeyboardInterrupt once it has ended.
         """
         done = subprocess.run(
             [*self._program, "-c", str(self.config), *words],
@@ -149,6 +154,7 @@ class Stage:
             timeout=LIMIT_S,
             check=False,
         )
+        self._heed()
         if done.returncode:
             raise MillraceError(f"millrace {words[0]} failed in the demo's own site: {done.stderr.strip()}")
         return done.stdout
@@ -157,10 +163,11 @@ class Stage:
         """
         Wait until something holds, or the daemon has ended.
 
-        Raises: MillraceError if it does not in time, or if the daemon ends first.
+        Raises: MillraceError if it does not in time, or if the daemon ends first; KeyboardInterrupt.
         """
         end = self._clock.monotonic() + limit_s
         while not condition():
+            self._heed()
             if self._daemon is not None and self._daemon.poll() is not None:
                 raise MillraceError(
                     f"the demo's daemon ended by itself (exit {self._daemon.returncode}):\n{self._said}"
@@ -168,6 +175,10 @@ class Stage:
             if self._clock.monotonic() > end:
                 raise MillraceError(f"waited {limit_s:g}s in vain for {what}; the demo's daemon said:\n{self._said}")
             self._clock.wait(threading.Event(), _LOOK_S)
+
+    def _heed(self) -> None:
+        if self._interrupted():
+            raise KeyboardInterrupt
 
     @property
     def _log(self) -> Path:

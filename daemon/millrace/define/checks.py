@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import typing
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from millrace.define.fit import fits, type_name
+from millrace.define.fit import fits, listed, type_name
 from millrace.define.signature import Parameter
 from millrace.errors import Flaw, did_you_mean
 
@@ -110,7 +109,7 @@ def _labels(route: Stage[..., Any], taken: list[tuple[str, Stage[..., Any]]]) ->
         return
     if not fits(returns, str):
         yield f"returns {type_name(returns)}, but a route returns a label: -> str"
-    known = typing.get_args(returns) if typing.get_origin(returns) is Literal else None
+    known = listed(returns)
     for label, one in taken:
         if known is not None and label not in known:
             hint = did_you_mean(label, [str(each) for each in known])

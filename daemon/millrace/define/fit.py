@@ -43,6 +43,12 @@ def fits(given: Any, wanted: Any) -> bool:
     return _fits(given, wanted, frozenset())
 
 
+def listed(kind: Any) -> list[Any] | None:
+    """Return all values that a type can have, if it says so: a Literal, an enum, or a union of such."""
+    values = [_values(member) for member in _members(kind)]
+    return None if None in values else [_plain(value) for each in values if each is not None for value in each]
+
+
 def without_none(kind: Any) -> Any:
     """Return a type without its None: `int` for `int | None`."""
     rest = [member for member in _members(kind) if member is not _NONE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from typing import TYPE_CHECKING
 
@@ -46,6 +47,29 @@ def test_a_manager_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
         supervisor = Supervisor({"NOTIFY_SOCKET": name})
         for _ in range(2000):
             supervisor.tell(WATCHDOG=1)
+
+
+def test_what_is_told_once_waits_for_a_place(tmp_path: Path) -> None:
+    """A READY that is lost among beats in the queue of a busy manager would have it kill a daemon that serves."""
+    name, told = str(tmp_path / "n"), threading.Event()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.settimeout(5)
+        manager.bind(name)
+        supervisor = Supervisor({"NOTIFY_SOCKET": name})
+        for _ in range(2000):
+            supervisor.tell(WATCHDOG=1)
+
+        def tell() -> None:
+            supervisor.tell(READY=1)
+            told.set()
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        assert not told.is_set()
+        while (message := manager.recv(100)) == b"WATCHDOG=1":
+            pass
+        thread.join(5)
+        assert (message, told.is_set()) == (b"READY=1", True)
 
 
 @pytest.mark.parametrize(

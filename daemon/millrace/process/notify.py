@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MICROSECONDS: Final = 1_000_000
+PATIENCE_S: Final = 5.0
 
 
 class Supervisor:
@@ -23,13 +24,17 @@ class Supervisor:
         self.watchdog_s = int(interval) / MICROSECONDS if own and interval.isdigit() else None
 
     def tell(self, **facts: str | int) -> None:
-        """Send facts, such as READY=1 or STATUS="…". A manager that does not listen is no reason to fail."""
+        """
+        Send facts, such as READY=1 or STATUS="…". A manager that does not listen is no reason to fail.
+
+        Its queue holds few messages, and it may be busy. A beat that finds no place there is dropped, as the next one
+        comes soon; whatever else is told comes once, and waits for a place, at most PATIENCE_S.
+        """
         if not self._address:
             return
         text = "\n".join(f"{name}={value}" for name, value in facts.items())
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with (
-            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sender,
-            contextlib.suppress(OSError),
-        ):
-            sender.sendto(text.encode(), address)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, contextlib.suppress(OSError):
+            sender.settimeout(0 if facts.keys() == {"WATCHDOG"} else PATIENCE_S)
+            sender.connect(address)  # else it would not wait for a place in that one's queue
+            sender.send(text.encode())

@@ -1,16 +1,16 @@
-"""The signals that a daemon answers. A handler only notes what was asked; the main thread carries it out."""
+"""The signals that a daemon answers. They are only noted; the main thread carries out what was asked."""
 
 from __future__ import annotations
 
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from types import FrameType
+_CHUNK: Final = 64
 
 
 class Signals:
@@ -19,6 +19,10 @@ class Signals:
 
     TERM and INT ask for the end, a second one for the end now. HUP asks for new settings, USR1 for the state in the
     log. QUIT writes the stacks of all threads to stderr, from C, so that a process that hangs answers too.
+
+    A thread of their own notes them, from the numbers that Python writes into a socket. A handler would run in the
+    main thread, between any two steps of it: also where that holds the lock of the event that it waits for, and which
+    the handler would set. Neither would ever go on.
     """
 
     def __init__(self) -> None:
@@ -29,33 +33,35 @@ class Signals:
         self.dump = False
         self.why = ""
         self._terminal = _terminal()
+        self._heard, self._told = socket.socketpair()
+        self._told.settimeout(0)  # as Python wants it for this purpose
 
     def listen(self) -> None:
         """Take over the handlers of this process; only the main thread may."""
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._end)
-        signal.signal(signal.SIGHUP, self._hang_up)
-        signal.signal(signal.SIGUSR1, self._show)
+        signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)  # its number is in the socket by then
         if sys.stderr is not None:
             faulthandler.register(signal.SIGQUIT, file=sys.__stderr__ or sys.stderr, all_threads=True)
+        threading.Thread(target=self._hear, name="signals", daemon=True).start()
 
-    def _end(self, number: int, _frame: FrameType | None) -> None:
-        self.why = self.why or signal.Signals(number).name
-        if self.stop:
-            self.hurry.set()  # a second TERM: now
-        self.stop = True
-        self.news.set()
+    def _hear(self) -> None:
+        while True:
+            for number in self._heard.recv(_CHUNK):
+                self._note(number)
 
-    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+    def _note(self, number: int) -> None:
         # HUP also comes when a terminal is closed. Whoever started the daemon in it does not expect it to go on.
-        if self._terminal is not None and not _is_there(self._terminal):
-            self._end(number, frame)
-            return
-        self.reload = True
-        self.news.set()
-
-    def _show(self, _number: int, _frame: FrameType | None) -> None:
-        self.dump = True
+        hung_up = number == signal.SIGHUP and self._terminal is not None and not _is_there(self._terminal)
+        if hung_up or number in {signal.SIGTERM, signal.SIGINT}:
+            self.why = self.why or signal.Signals(number).name
+            if self.stop:
+                self.hurry.set()  # a second TERM: now
+            self.stop = True
+        elif number == signal.SIGHUP:
+            self.reload = True
+        elif number == signal.SIGUSR1:
+            self.dump = True
         self.news.set()
 
 

@@ -100,7 +100,7 @@ class NotFound(MillraceError):
 
 
 class UnknownTask(NotFound):
-    """A submission names a task, queue or client that this site does not have; `field` says which of the three."""
+    """A submission names a task, pipeline, queue or client that this site does not have; `field` says which of them."""
 
     http_status = 422
     type = "unknown-task"
@@ -119,15 +119,16 @@ class WrongStatus(MillraceError):
 
 
 class KeyConflict(MillraceError):
-    """The idempotency key was used before, for another task or payload; `job_id` is the job that has it."""
+    """The idempotency key was used before, for something else; `job_id` or `run_id` is the one that has it."""
 
     exit_code = 5
     http_status = 409
     type = "key-conflict"
 
-    def __init__(self, message: str, *, job_id: str) -> None:
+    def __init__(self, message: str, *, job_id: str | None = None, run_id: str | None = None) -> None:
         super().__init__(message)
         self.job_id = job_id
+        self.run_id = run_id
 
 
 @dataclass(frozen=True, slots=True)

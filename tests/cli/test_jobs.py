@@ -303,6 +303,9 @@ def test_a_wait_names_a_queue_that_is_paused(call: Call, past: Past) -> None:
     words = "Queue default is paused, and what waits in it does not start (millrace queues resume default)."
     assert done.err.count(words) == 1
     assert "idle" not in done.err
+    done = call("jobs", "wait", run_id, job_id, "--timeout", "0.1s", "--json")
+    assert [(one["id"], one["status"]) for one in done.json] == [(run_id, "running"), (job_id, "queued")]
+    assert done.code == 75
     assert past.ledger.reads.run(run_id).counts == {"only": {"queued": 1}}
 
 

@@ -172,6 +172,9 @@ def test_a_wait_ends_when_its_time_is_up(parcels: Site, call: Call) -> None:
     assert (done.code, done.out) == (75, "")
     assert "The daemon is not running" in done.err
     assert "is still running: the time to wait is up" in done.err
+    done = call("run", "parcels", "day=monday", "--wait", "--timeout", "0.01s", "--json")
+    assert (done.code, done.json["status"]) == (75, "running")
+    assert f"millrace jobs wait {done.json['id']}" in done.err
 
 
 def test_a_wait_for_a_run_names_a_queue_that_is_paused(parcels: Site, call: Call) -> None:

@@ -216,3 +216,11 @@ def test_a_wait_ends_when_its_time_is_up(call: Call, past: Past) -> None:
     assert done.code == 75
     assert "is still queued" in done.err
     assert "The daemon is not running" in done.err
+    assert done.out == ""
+
+
+def test_a_wait_that_ends_too_soon_has_its_json_all_the_same(call: Call) -> None:
+    """A script needs the id to wait on."""
+    done = call("submit", "add", "left=1", "--wait", "--timeout", "100ms", "--json")
+    assert (done.code, done.json["status"]) == (75, "queued")
+    assert f"millrace jobs wait {done.json['id']}" in done.err

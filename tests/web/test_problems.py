@@ -152,3 +152,6 @@ def test_a_conflict_names_the_job() -> None:
     """The caller can look at what its key belongs to."""
     found = document_of(KeyConflict("used", job_id="0199"))
     assert (found["status"], found["type"], found["job_id"]) == (409, URN + "key-conflict", "0199")
+    assert "run_id" not in found
+    found = document_of(KeyConflict("used", run_id="0199"))
+    assert (found["run_id"], "job_id" in found) == ("0199", False)

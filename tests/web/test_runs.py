@@ -85,7 +85,7 @@ def test_a_key_makes_it_safe_to_send_again(make_rig: Callable[..., Any]) -> None
         again = client.post(START, json={"inputs": {"day": "monday"}}, headers={"Idempotency-Key": "monday"})
         assert (again.status_code, again.json()["id"]) == (200, run["id"])
         other = client.post(START, json={"inputs": {"day": "sunday"}, "key": "monday"})
-        assert problem(other, 409, "key-conflict")["job_id"] == run["id"]
+        assert problem(other, 409, "key-conflict")["run_id"] == run["id"]
         both = client.post(START, json={"inputs": {"day": "monday"}, "key": "a"}, headers={"Idempotency-Key": "b"})
         assert [error["field"] for error in problem(both, 422, "payload")["errors"]] == ["key"]
 

@@ -33,6 +33,11 @@ class Ended(NamedTuple):
         return max(codes)
 
 
+def look_at_both(reads: Reads, wanted: Sequence[JobRow | RunRow]) -> list[JobRow | RunView]:
+    """Return jobs and runs as they stand now, in the order in which they were asked for."""
+    return [reads.job(one.id) if isinstance(one, JobRow) else view_run(reads, one.id) for one in wanted]
+
+
 def wait_for_both(session: Session, reads: Reads, wanted: Sequence[JobRow | RunRow], timeout_s: float | None) -> Ended:
     """
     Return jobs and runs as they stand when all of them are over.

@@ -152,10 +152,13 @@ def wait(session: Session, job_ids: tuple[str, ...], timeout: float | None, *, a
     Exit: 0 all succeeded; 1 one died or was cancelled, or a run is partial or
     failed; 4 no such job or run; 75 not over in time.
     """
-    from millrace.cli.both_waiting import wait_for_both
+    from millrace.cli.both_waiting import look_at_both, wait_for_both
+    from millrace.cli.watching import shown_as_it_stands
 
     with session.reads() as reads:
-        ended = wait_for_both(session, reads, [job_or_run(reads, word) for word in job_ids], timeout)
+        wanted = [job_or_run(reads, word) for word in job_ids]
+        with shown_as_it_stands(lambda: [one.as_json() for one in look_at_both(reads, wanted)], as_json=as_json):
+            ended = wait_for_both(session, reads, wanted, timeout)
     if as_json:
         echo_json([one.as_json() for one in ended.shown])
     return ended.print(results=not as_json)

@@ -114,11 +114,13 @@ def _plan(opened: OpenSite, wanted: RunSubmission, *, as_json: bool) -> int:
 
 def _wait(session: Session, opened: OpenSite, run_id: str, options: dict[str, Any]) -> int:
     from millrace.cli.run_waiting import print_ended, wait_for_run
+    from millrace.cli.watching import shown_as_it_stands
     from millrace.ledger.run_view import view_run
 
     tell(f"Run {run_id}")  # so that whoever interrupts the wait knows what to ask for
     reads = opened.ledger.reads
-    wait_for_run(session, reads, run_id, options["timeout"])
+    with shown_as_it_stands(lambda: view_run(reads, run_id).as_json(), as_json=options["as_json"]):
+        wait_for_run(session, reads, run_id, options["timeout"])
     view = view_run(reads, run_id)
     if options["as_json"]:
         echo_json(view.as_json())

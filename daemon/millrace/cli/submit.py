@@ -203,9 +203,12 @@ def open_input(name: str) -> AbstractContextManager[IO[bytes]]:
 
 def _wait(session: Session, opened: OpenSite, job_id: str, options: dict[str, Any]) -> int:
     from millrace.cli.waiting import print_ended, wait_for
+    from millrace.cli.watching import shown_as_it_stands
 
     tell(f"Job {job_id}")  # so that whoever interrupts the wait knows what to ask for
-    ended = wait_for(session, opened.ledger.reads, [job_id], options["timeout"])
+    reads = opened.ledger.reads
+    with shown_as_it_stands(lambda: reads.job(job_id).as_json(), as_json=options["as_json"]):
+        ended = wait_for(session, reads, [job_id], options["timeout"])
     if options["as_json"]:
         echo_json(ended[0].as_json())
     return print_ended(ended, results=not options["as_json"])

@@ -6,7 +6,9 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from millrace.cli.output import echo_json
 from millrace.cli.session import tell
+from millrace.errors import StillOpen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -61,4 +63,21 @@ def interruptible(what: str, ids: Sequence[str]) -> Iterator[None]:
         words = " ".join(ids)
         go, it = (f"{what} goes", "it") if len(ids) == 1 else (f"{what}s go", "them")
         tell(f"The {go} on: millrace jobs wait {words}; to stop {it}: millrace {what}s cancel {words}")
+        raise
+
+
+@contextmanager
+def shown_as_it_stands(look: Callable[[], object], *, as_json: bool) -> Iterator[None]:
+    """
+    Print the JSON of what is not over when the time to wait is up: who waits on from there needs its id.
+
+    Args:
+        look: Returns the document of what is waited for, as it stands now.
+        as_json: Whether JSON is wanted at all.
+    """
+    try:
+        yield
+    except StillOpen:
+        if as_json:
+            echo_json(look())
         raise

@@ -28,5 +28,5 @@ def known_run(look: Look, new: NewRun) -> str | None:
     if (pipeline, digest) != (new.pipeline, checksum(new.inputs)):
         what = "other inputs" if pipeline == new.pipeline else f"pipeline {pipeline}"
         msg = f'key "{new.key}" was used before with {what}, by run {run_id}: use a new key, or send the same again'
-        raise KeyConflict(msg, job_id=run_id)
+        raise KeyConflict(msg, run_id=run_id)
     return str(run_id)

@@ -139,7 +139,8 @@ _PROBLEM: Final[Schema] = {
         "title": _TEXT,
         "status": {"type": "integer"},
         "detail": _TEXT,
-        "job_id": {"type": "string", "description": "The job (or the run) that has the idempotency key"},
+        "job_id": {"type": "string", "description": "The job that has the idempotency key"},
+        "run_id": {"type": "string", "description": "The run that has the idempotency key"},
         "errors": {
             "type": "array",
             "items": {

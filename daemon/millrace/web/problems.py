@@ -45,8 +45,8 @@ TITLES: Final = {
     "disk-full": "The disk is full",
     "ledger-foreign": "The ledger is of another version",
     "not-found": "There is no such thing",
-    "unknown-task": "The site has no such task, queue or client",
-    "wrong-status": "The job's status does not allow it",
+    "unknown-task": "The site has no such task, pipeline, queue or client",
+    "wrong-status": "Its status does not allow it",
     "key-conflict": "The idempotency key belongs to another submission",
     "payload": "The submission does not fit",
     "parameter": "A parameter does not fit",
@@ -87,7 +87,9 @@ def document_of(error: MillraceError) -> dict[str, Any]:
             problem = Problem(error.field, reason, f"Did you mean{hint}" if hint else None)
             return document(error.type, error.http_status, str(error), [problem])
         case KeyConflict():
-            return document(error.type, error.http_status, str(error), job_id=error.job_id)
+            holder = {"job_id": error.job_id, "run_id": error.run_id}
+            named: dict[str, Any] = {name: id_ for name, id_ in holder.items() if id_ is not None}
+            return document(error.type, error.http_status, str(error), **named)
         case _:
             return document(error.type, error.http_status, str(error))
 

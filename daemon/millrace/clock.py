@@ -5,6 +5,7 @@ forms of both. Nothing else in Millrace reads a clock or sleeps, so a test that 
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from datetime import UTC, datetime
@@ -46,6 +47,13 @@ class SystemClock:
 
 
 SYSTEM: Final = SystemClock()
+
+
+def be_in_utc() -> None:
+    """Take this process's own zone away, and that of all that it starts: zones belong to schedules and clients."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()  # of the variable alone, only processes that begin after it would hear
+
 
 _UNITS: Final = {
     "ms": 0.001,

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     Call = Callable[..., Done]
 
 CHECKS = [
-    "settings", "jobs", "sqlite", "state", "rights", "disk", "ledger", "conservation", "audit", "orphans", "files",
-    "backup", "clock", "token", "listen", "daemon",
+    "settings", "jobs", "sqlite", "state", "rights", "disk", "ledger", "conservation", "audit", "orphans", "values",
+    "files", "backup", "clock", "token", "listen", "daemon",
 ]  # fmt: skip
 
 
@@ -120,6 +120,17 @@ def test_a_damaged_ledger_is_a_failure(site: Site, call: Call, past: Past) -> No
     found = examined(call)
     assert found["ledger"]["level"] == "fail"
     assert "restore a backup" in found["ledger"]["repair"]
+
+
+def test_values_that_were_changed_are_a_failure(call: Call, past: Past) -> None:
+    """Each of the first with its job; nothing else would tell before somebody trusts one."""
+    jobs = [past.job(payload='{"left":1}') for _ in range(5)]
+    assert examined(call)["values"]["level"] == "ok"
+    past.ledger.writer.submit(lambda tx: tx.run("UPDATE job SET payload = '{\"left\":2}'")).wait()
+    found = examined(call)
+    assert (found["ledger"]["level"], found["values"]["level"], call("doctor").code) == ("ok", "fail", 1)
+    assert found["values"]["text"].startswith(f"5 values not as written: payload of {jobs[0]}, ")
+    assert found["values"]["text"].endswith(" and 2 more")
 
 
 def test_a_changed_row_of_the_audit_log_is_a_failure(call: Call, past: Past) -> None:

@@ -391,3 +391,14 @@ def test_an_existing_file_of_the_command_line_is_named_from_the_root(
     words = {"path": "leads.csv", "spare": "leads.csv", "name": "leads.csv"}
     there = str(tmp_path / "leads.csv")
     assert json.loads(task(given_a_file).from_words(words)) == {"path": there, "spare": there, "name": "leads.csv"}
+
+
+def test_a_word_that_could_be_no_file_is_a_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file has so long a name; a text of the command line may."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").touch()
+    long = "x" * 5000
+    assert json.loads(task(given_a_file).from_words({"path": "here", "name": long}))["name"] == long
+    with pytest.raises(PayloadError, match="could not be checked by task given_a_file: OSError") as told:
+        task(given_a_file).from_words({"path": long})
+    assert len(str(told.value)) < 400

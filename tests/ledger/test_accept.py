@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from millrace.errors import KeyConflict, LedgerError
-from millrace.ledger.accept import checksum
 from millrace.ledger.rows import NewJob, Source
+from millrace.ledger.seals import checksum
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from millrace.clock import rfc3339
 from millrace.errors import LedgerError, LostClaim
-from millrace.ledger.accept import checksum
 from millrace.ledger.rows import Claim, JobError
+from millrace.ledger.seals import checksum
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 
 ERROR = JobError("ValueError", "no such month", "Traceback …")

@@ -14,6 +14,7 @@ from millrace.errors import LedgerError, LedgerForeign, NotFound
 from millrace.ledger import reads as reads_module
 from millrace.ledger.reads import Reads
 from millrace.ledger.rows import JobError, JobFilter, NewJob
+from millrace.ledger.seals import altered
 from millrace.ledger.states import Status
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 
@@ -298,6 +299,22 @@ def test_there_must_be_a_ledger_to_read(tmp_path: Path) -> None:
     path.write_bytes(b"no database at all, but long enough to have a header" * 50)
     with pytest.raises(LedgerForeign, match="not a database"):
         Reads.open(path)
+
+
+def test_a_value_that_was_changed_on_disk_is_never_shown_as_the_truth(book: Book) -> None:
+    """SQLite does not notice a changed digit of a text; nobody may take it for what was written."""
+    held = book.one(payload='{"a":1}')
+    book.ledger.moves.succeed(held, '{"total":77}', duration_s=0.0).wait(LIMIT_S)
+    other = book.accept(payload='{"a":1}')
+    reads = book.ledger.reads
+    assert list(altered(reads)) == []
+    book.sql("UPDATE job SET result = '{\"total\":66}' WHERE id = ?", (held.job_id,))
+    book.sql("UPDATE job SET payload = CAST(x'7b2261223aff7d' AS TEXT) WHERE id = ?", (other,))
+    assert "$damaged" in (book.row(held.job_id).result or "")
+    assert book.row(held.job_id).payload == '{"a":1}'
+    page = reads.jobs(JobFilter(), whole=True)
+    assert ["$damaged" in (job.result or "") + job.payload for job in page.jobs] == [True, True]
+    assert list(altered(reads)) == [f"result of {held.job_id}", f"payload of {other}"]
 
 
 def test_a_ledger_that_is_damaged_says_so(book: Book) -> None:

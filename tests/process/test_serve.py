@@ -161,3 +161,10 @@ def test_a_row_that_vanished_while_no_daemon_ran_is_on_the_screen(make_site: Mak
     daemon = site.serve()
     until(lambda: "is accounted for" in site.run("status").stdout, "the note of its end")
     assert daemon.stop() == 0
+
+
+def test_local_time_is_utc_for_all_jobs_wherever_the_daemon_was_started(site: Scratch) -> None:
+    """A report that was made in a thread would else bear another date than one that was made in a process."""
+    site.serve({"TZ": "America/New_York"})
+    for task, queue in (("offset", "default"), ("offset_here", "io")):
+        assert site.await_final(site.submit(task, queue=queue)).result == "0.0", task

@@ -177,7 +177,7 @@ def check_sqlite_version() -> Iterator[Check]:
 def check_ledger(session: Session) -> Iterator[Check]:
     """Whether the ledger is sound, accounts for every job, and agrees with the clock."""
     from millrace.cli.backup_checks import check_backup
-    from millrace.cli.file_checks import check_files
+    from millrace.cli.file_checks import check_files, check_values
     from millrace.cli.orphan_checks import check_orphans
 
     try:
@@ -186,6 +186,7 @@ def check_ledger(session: Session) -> Iterator[Check]:
             yield from _balanced(reads)
             yield from _chained(reads)
             yield from check_orphans(reads)
+            yield from check_values(reads)
             yield from check_files(session, reads)
             yield from check_backup(session, reads)
             yield from _timely(session, reads)

@@ -1,4 +1,4 @@
-"""The doctor's look at the files of large values beside the ledger."""
+"""The doctor's look at the values of jobs: those in rows, and those in files beside the ledger."""
 
 from __future__ import annotations
 
@@ -16,6 +16,24 @@ if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
 
 _NAMED: Final = 3
+
+
+def check_values(reads: Reads) -> Iterator[Check]:
+    """Whether the payloads and results in rows are what was written. Reads them all."""
+    from millrace.ledger.seals import altered
+
+    found = altered(reads)
+    named = list(islice(found, _NAMED))
+    more = sum(1 for _ in found)
+    if named:
+        text = (
+            f"{plural(len(named) + more, 'value')} not as written: {', '.join(named)}{f' and {more} more' * bool(more)}"
+        )
+        yield Check(
+            "values", "fail", text, "restore a backup that has them; what still waits ends as damaged when it runs"
+        )
+    else:
+        yield Check("values", "ok", "payloads and results are what was written")
 
 
 def check_files(session: Session, reads: Reads) -> Iterator[Check]:

@@ -45,7 +45,7 @@ class Items:
         except ResultNotJSON as error:
             return None, (Problem(_WHERE, str(error).replace("the result", "the item")),)
         except Exception as error:  # noqa: BLE001 - a validator of the site's own: its bug must not end the fan-out
-            reason = f"could not be checked by stage {self._stage}: {type(error).__name__}: {error}"
+            reason = f"could not be checked by stage {self._stage}: {type(error).__name__}: {error!s:.200}"
             return None, (Problem(_WHERE, reason),)
 
     def mark(self, text: str) -> str:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import KeyConflict
 from millrace.ledger.blob_rows import keep
-from millrace.ledger.blobs import MARK, reference
+from millrace.ledger.blobs import reference
 from millrace.ledger.history import record
 from millrace.ledger.ids import new_ids
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -51,13 +51,6 @@ class Accepted(NamedTuple):
 
     id: str
     existed: bool
-
-
-def checksum(text: str) -> str:
-    """Return the checksum that payloads and results carry, 32 hex digits; that of a large one is in its reference."""
-    if text.startswith(MARK) and (large := reference(text)) is not None:
-        return large.digest
-    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def accept(tx: Transaction, jobs: Sequence[NewJob]) -> list[Accepted]:

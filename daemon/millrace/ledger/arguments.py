@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import ValueDamaged
-from millrace.ledger.accept import checksum
+from millrace.ledger.seals import sealed, unsealed
 
 if TYPE_CHECKING:
     from millrace.ledger.net import Net
@@ -23,7 +23,7 @@ SMALL: Final = 10_000  # bytes of a text of which hundreds may come with claims
 _ITEM: Final = """(SELECT item FROM record
   WHERE fanout = (SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?{name})
     AND number = CAST(one.value AS INTEGER))"""
-SEALED: Final = "coalesce(job.result_hash, '') || ' ' || job.result"
+SEALED: Final = sealed("result")
 _RESULT: Final = f"""(SELECT {SEALED} FROM job
   WHERE run_id = ?1 AND stage = ?{{name}} AND coalesce(record, '') = one.value AND +status = 'succeeded')"""  # noqa: S608
 _IF_SMALL: Final = f"(SELECT iif(octet_length(value) > {SMALL}, 0, value) FROM (SELECT {{look}} AS value))"  # noqa: S608 - ours
@@ -93,25 +93,13 @@ def _values(
         raise ValueDamaged(msg) from error
     return {
         place: {
-            name: value if name == fanout else unsealed(value, name)
+            name: value if name == fanout else unsealed(value, f"a value of {name}")
             for name, value in zip(names, values, strict=True)
             if value is not None
         }
         for place, *values in json.loads(text)
         if 0 not in values
     }
-
-
-def unsealed(text: str, stage: str) -> str:
-    """
-    Return the result of a stage from the text that `SEALED` gives.
-
-    Raises: ValueDamaged if it is not what was written.
-    """
-    digest, _, result = text.partition(" ")
-    if digest and checksum(result) != digest:
-        raise ValueDamaged(f"a value of {stage} is not what was written: it is damaged on disk")
-    return result
 
 
 @cache

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim, ValueDamaged
 from millrace.ledger import arguments, editions
-from millrace.ledger.accept import checksum
 from millrace.ledger.finish import End, finish
 from millrace.ledger.rows import Claim, JobError
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound, WrongStatus
 from millrace.ledger import editions, flow
-from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.history import record
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import FINAL, MOVES, Status
 
 if TYPE_CHECKING:

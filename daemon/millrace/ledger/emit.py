@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.errors import LostClaim
 from millrace.ledger import flow, record_flow
-from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.ids import new_id
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.errors import LostClaim
 from millrace.ledger import effects, flow
-from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.history import dump
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import FINAL, MOVES, Status
 
 if TYPE_CHECKING:

@@ -20,9 +20,10 @@ from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range, shown
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
+from millrace.ledger.seals import sealed, unsealed
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, 
   crashes, daemon_deaths, {payload}, {result}, error, key, run_id, stage, record, source_kind,
   source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
   FROM job"""
-_JOB: Final = _JOB_WITH.format(payload="CAST(payload AS BLOB)", result="CAST(result AS BLOB)")
+_JOB: Final = _JOB_WITH.format(payload=f"CAST({sealed('payload')} AS BLOB)", result=f"CAST({sealed('result')} AS BLOB)")
 _JOB_IN_BRIEF: Final = _JOB_WITH.format(
     payload=f"CAST({in_brief('payload')} AS BLOB)", result=f"CAST({in_brief('result')} AS BLOB)"
 )
@@ -142,7 +143,11 @@ class Reads(RunReads, FireReads, EffectReads):
             candidates = ", ".join(row[0] for row in found)
             msg = f'"{job_id}" could be any of {candidates} …: give more of the id'
             raise NotFound(msg)
-        return as_job(found[0], self._shown)
+        return as_job(found[0], self._checked)
+
+    def _checked(self, text: str) -> str:
+        """Return a value for people to see, from its text with its checksum; of one that is damaged, that it is."""
+        return shown(lambda both: self.whole(unsealed(both, "what is on disk")), text)
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""
@@ -174,7 +179,7 @@ class Reads(RunReads, FireReads, EffectReads):
         where = " AND ".join([*given, *of_status]) or "TRUE"
         # The counters know how many there are at most: with the last of them the walk ends, and without any it is none.
         bound = f"min(?, ({_kept(wanted.status, names)}))" if names else "?"
-        look, value = (_JOB, self._shown) if whole else (_JOB_IN_BRIEF, self._outline)
+        look, value = (_JOB, self._checked) if whole else (_JOB_IN_BRIEF, self._outline)
         sql = (
             f"{look}{index} WHERE {where} ORDER BY id DESC LIMIT {bound}"  # conditions of our own making, values bound
         )

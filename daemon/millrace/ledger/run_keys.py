@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import KeyConflict
-from millrace.ledger.accept import checksum
+from millrace.ledger.seals import checksum
 
 if TYPE_CHECKING:
     from millrace.ledger.arguments import Look

@@ -15,6 +15,7 @@ from millrace.ledger.parse import as_run, in_brief, outline, prefix_range, shown
 from millrace.ledger.plan import Plan
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
+from millrace.ledger.seals import unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -185,7 +186,7 @@ class RunReads:
             rows = self.rows(_ITEMS, (run_id, fanout, after, limit))
         else:
             found = self.rows(_RESULTS, (run_id, fanout, after, limit, stage))
-            rows = [(number, arguments.unsealed(text, stage)) for number, text in found]
+            rows = [(number, unsealed(text, f"a value of {stage}")) for number, text in found]
         return [(number, self.whole(text)) for number, text in rows]
 
     def results_head(self, run_id: str, stage: str) -> tuple[int, int, int]:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.errors import NotFound, WrongStatus
 from millrace.ledger import control, editions, flow
-from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.blobs import reference
 from millrace.ledger.ids import new_id
 from millrace.ledger.run_keys import known_run
 from millrace.ledger.run_rows import Started
+from millrace.ledger.seals import checksum
 
 if TYPE_CHECKING:
     from millrace.ledger.run_counts import Book

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from millrace.ledger.accept import checksum
 from millrace.ledger.ids import new_ids
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import FINAL, Status
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim
-from millrace.ledger.accept import checksum
 from millrace.ledger.blob_rows import keep
 from millrace.ledger.flow import Ended as StageEnded
 from millrace.ledger.flow import ended as move_on
 from millrace.ledger.history import dump
+from millrace.ledger.seals import checksum
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:

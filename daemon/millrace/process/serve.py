@@ -6,7 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from millrace.clock import SYSTEM, Clock
+from millrace.clock import SYSTEM, Clock, be_in_utc
 from millrace.observe.bus import Bus
 from millrace.observe.library import catch_library_logs
 from millrace.observe.log import Log
@@ -23,7 +23,7 @@ def serve(site: Site, *, clock: Clock = SYSTEM) -> int:
     Returns: The exit code: 0 after a stop in order, 1 after a failure.
     Raises: AlreadyRunning, LedgerForeign, SettingsError and others of `errors`, before work has begun.
     """
-    os.environ["TZ"] = "UTC"  # zones belong to schedules and clients; the process has none of its own
+    be_in_utc()
     os.chdir(site.places.root)  # as the children of process queues do: a relative path is one of the site, for all
     log = Log(sys.stderr, clock=clock)
     bus = Bus((log,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+from datetime import datetime
 from pathlib import Path
 
 from millrace import context, log, settings, task
@@ -24,6 +25,23 @@ def add(a: int, b: int) -> int:
 def greeting() -> str:
     """Say what the settings say."""
     return str(settings["greeting"]["word"])
+
+
+@task
+def offset() -> float:
+    """Return by how many seconds local time is ahead of UTC in a process of its own."""
+    return _offset()
+
+
+@task(queue="io")
+def offset_here() -> float:
+    """Return it in the daemon's process."""
+    return _offset()
+
+
+def _offset() -> float:
+    ahead = datetime.fromtimestamp(0).astimezone().utcoffset()
+    return ahead.total_seconds() if ahead is not None else 0.0
 
 
 @task(timeout="60s")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from millrace.process.notify import Supervisor
+from millrace.process.notify import ServiceManager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def test_without_a_manager_nothing_is_said() -> None:
     """In a terminal there is nobody to tell."""
-    supervisor = Supervisor({})
+    supervisor = ServiceManager({})
     supervisor.tell(READY=1)
     assert supervisor.watchdog_s is None
 
@@ -30,13 +30,13 @@ def test_facts_arrive_as_lines(tmp_path: Path, *, abstract: bool) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(5)
         manager.bind(f"\0{name}" if abstract else name)
-        Supervisor({"NOTIFY_SOCKET": f"@{name}" if abstract else name}).tell(READY=1, STATUS="serving /a b")
+        ServiceManager({"NOTIFY_SOCKET": f"@{name}" if abstract else name}).tell(READY=1, STATUS="serving /a b")
         assert manager.recv(1000) == b"READY=1\nSTATUS=serving /a b"
 
 
 def test_a_manager_that_has_gone_is_no_reason_to_fail(tmp_path: Path) -> None:
     """The daemon serves jobs, not its manager."""
-    Supervisor({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).tell(READY=1)
+    ServiceManager({"NOTIFY_SOCKET": str(tmp_path / "nobody")}).tell(READY=1)
 
 
 def test_a_manager_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_manager_that_does_not_read_is_not_waited_for(tmp_path: Path) -> None:
     name = str(tmp_path / "n")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(name)
-        supervisor = Supervisor({"NOTIFY_SOCKET": name})
+        supervisor = ServiceManager({"NOTIFY_SOCKET": name})
         for _ in range(2000):
             supervisor.tell(WATCHDOG=1)
 
@@ -55,7 +55,7 @@ def test_what_is_told_once_waits_for_a_place(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.settimeout(5)
         manager.bind(name)
-        supervisor = Supervisor({"NOTIFY_SOCKET": name})
+        supervisor = ServiceManager({"NOTIFY_SOCKET": name})
         for _ in range(2000):
             supervisor.tell(WATCHDOG=1)
 
@@ -85,4 +85,4 @@ def test_the_watchdog_counts_only_when_it_is_meant_for_this_process(
     environ: dict[str, str], seconds: float | None
 ) -> None:
     """WATCHDOG_PID names the process that shall feed it: sd_watchdog_enabled(3)."""
-    assert Supervisor(environ).watchdog_s == seconds
+    assert ServiceManager(environ).watchdog_s == seconds

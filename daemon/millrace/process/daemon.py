@@ -16,7 +16,7 @@ from millrace.process.engine import Engine
 from millrace.process.face import Face
 from millrace.process.ground import check_ground
 from millrace.process.lock import take_lock
-from millrace.process.notify import Supervisor
+from millrace.process.notify import ServiceManager
 from millrace.process.reload import VERSION, Reloader
 from millrace.process.signals import Signals
 from millrace.process.stuck import StuckNotes
@@ -46,7 +46,7 @@ class Daemon:
         self._clock = clock
         self._bus = bus
         self._signals = Signals()
-        self._manager = Supervisor()
+        self._manager = ServiceManager()
 
     def run(self) -> int:
         """

@@ -14,7 +14,7 @@ MICROSECONDS: Final = 1_000_000
 PATIENCE_S: Final = 5.0
 
 
-class Supervisor:
+class ServiceManager:
     """The service manager, as the environment names it ($NOTIFY_SOCKET, $WATCHDOG_USEC)."""
 
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:

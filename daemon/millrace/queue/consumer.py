@@ -2,7 +2,7 @@
 Huey's consumer, worked by Millrace: its workers take claims from the ledger and run them. Signals, schedules and
 restarts belong to the daemon, so that the consumer sets no handlers, its scheduler sleeps, and `run` is never called.
 
-The hooks of Huey that this leans on are named here and pinned by tests/queue/test_consumer.py:
+The hooks of Huey that this leans on are named here and pinned by tests/queue/test_storage.py:
 `Consumer.{start, stop, check_worker_health, _create_worker, _create_process, _set_signal_handlers, worker_threads,
 stop_flag, scheduler_class}`, `Huey.{dequeue, execute, task}`, `Task.execute`, `Registry.task_to_string`.
 """
@@ -10,7 +10,7 @@ stop_flag, scheduler_class}`, `Huey.{dequeue, execute, task}`, `Task.execute`, `
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from huey.api import Huey, Task
 from huey.consumer import Consumer, Scheduler
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import Claim
     from millrace.queue.intake import Intake
 
-JOIN_S: Final = 1.0
 for _name in ("huey", "huey.consumer"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 

@@ -61,9 +61,33 @@ def test_a_step_gives_the_same_value_first_and_later() -> None:
         return (n, n)
 
     with Entered(Context(job_id="a", line=line)):
-        first, again = list(step("s", work, 1)), list(step("s", work, 1))
+        first = list(step("s", work, 1))
+    with Entered(Context(job_id="a", line=line)):
+        again = list(step("s", work, 1))
     assert first == again == [1, 1]
     assert calls == [1]
+
+
+def test_a_steps_name_stands_for_one_thing_in_an_attempt() -> None:
+    """In a loop, each turn silently got what the first one had come to."""
+    line = Recorder()
+
+    for _attempt in range(2):
+        with Entered(Context(job_id="a", line=line)):
+            assert step("double", lambda: 2) == 2
+            with pytest.raises(ValueError, match=r'was done in this attempt already: .* such as f"double \{x\}"'):
+                step("double", lambda: 4)
+    assert line.steps == {"double": "2"}
+
+
+def test_a_step_that_failed_may_be_tried_again_in_the_same_attempt() -> None:
+    """It was not done, so its name stands for nothing yet."""
+    answers = iter(["no number", "2"])
+
+    with Entered(Context(job_id="a", line=Recorder())):
+        with pytest.raises(ValueError, match="no number"):
+            step("fetch", lambda: int(next(answers)))
+        assert step("fetch", lambda: int(next(answers))) == 2
 
 
 @pytest.mark.parametrize("name", ["", "x" * 201])

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, ParamSpec, Protocol, TypeVar
 
 from millrace.clock import SYSTEM, Clock
@@ -50,6 +51,7 @@ class Context:
         deadline: When the attempt's time is up, on the monotonic clock; None means never.
         settings: The client's values of [settings.*].
         clock: What the deadline is on; a test has its own.
+        steps: The names of the steps that are done, or under way, in this attempt.
     """
 
     job_id: str = ""
@@ -65,6 +67,7 @@ class Context:
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     line: Line | None = field(default=None, repr=False)
     clock: Clock = field(default=SYSTEM, repr=False)
+    steps: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def remaining_s(self) -> float | None:
         """Return the seconds until the deadline, ≥ 0; None when there is none."""
@@ -140,23 +143,37 @@ def step(name: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     Do a piece of a job once: its result is on disk before the job goes on, and a retry returns it without a call.
 
     Args:
-        name: Unique within the job, at most 200 characters.
+        name: Unique within the job, at most 200 characters: in a loop with what tells one turn from another.
         fn: What to do, with its arguments. Its result must be JSON, and is returned as JSON gives it back (a tuple
             as a list), so that the first run and the retry see the same.
-    Raises: ValueError for a name that is empty or too long; ResultNotJSON, also for more than 8 MiB; LostClaim when
-        another attempt took over.
+    Raises: ValueError for a name that is empty or too long, or was used in this attempt already; ResultNotJSON, also
+        for more than 8 MiB; LostClaim when another attempt took over.
     """
     if not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"a step's name has 1 to {MAX_NAME} characters")
-    line = context().line
-    if line is None:
+    here = context()
+    if here.line is None:
         return fn(*args, **kwargs)
+    if name in here.steps:  # the ledger would answer with what the first one came to
+        raise ValueError(
+            f'step "{name}" was done in this attempt already: make its name unique, such as f"{name} {{x}}" in a loop'
+        )
+    here.steps.add(name)
+    try:
+        return _kept(here.line, name, partial(fn, *args, **kwargs))
+    except BaseException:
+        here.steps.discard(name)  # it was not done, and the job may try it once more
+        raise
+
+
+def _kept(line: Line, name: str, call: Callable[[], T]) -> T:
+    """Return what a step came to in an earlier attempt; else do it, and keep that."""
     from millrace.define.payload import result_json
 
     line.check()
     kept = line.ask("step.get", {"name": name})
     if kept is None:
-        kept = result_json(fn(*args, **kwargs))
+        kept = result_json(call())
         if len(kept) > MAX_RESULT:
             raise ResultNotJSON(
                 f'step "{name}" returned {len(kept)} characters, more than {MAX_RESULT}: keep it in a file and return'

@@ -63,6 +63,8 @@ def test_what_is_emitted_is_in_the_ledger_when_the_answer_comes(rig: Rig) -> Non
         ("results", {"stage": "item"}),
         ("results", {"stage": 1, "after": 0, "limit": 1}),
         ("results.head", {}),
+        ("results.head", {"stage": "gone"}),
+        ("results", {"stage": "gone", "after": 0, "limit": 1}),
     ],
 )
 def test_a_message_that_is_none_is_refused(rig: Rig, kind: str, body: dict[str, Any]) -> None:

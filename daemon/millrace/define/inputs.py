@@ -67,7 +67,7 @@ class Inputs:
             reason = f"must be a JSON object, not {shown(given)}"
             raise PayloadError([Problem(WHERE, reason, 'such as {"name": "value"}')])
         self.shape.arguments(text)
-        return canonical({**self._defaults, **given}, where=WHERE)
+        return canonical({**self.defaults, **given}, where=WHERE)
 
     def from_words(self, words: Mapping[str, str]) -> str:
         """Check the `name=value` words of a command line, each read by the type of its input."""
@@ -78,7 +78,8 @@ class Inputs:
         return self.shape.parameters()
 
     @cached_property
-    def _defaults(self) -> dict[str, Any]:
+    def defaults(self) -> dict[str, Any]:
+        """The JSON values of those that need not be given."""
         return {one.name: json.loads(result_json(one.default)) for one in self.parameters if not one.required}
 
 

@@ -37,7 +37,10 @@ class Node(NamedTuple):
 
 
 class Net:
-    """The graph of a plan. `nodes` are in topological order, as all that is made of them."""
+    """
+    The graph of a plan. `nodes` are in topological order, as all that is made of them; `given` has for each stage those
+    whose values it is called with, and whether they come as the results of all records.
+    """
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -55,6 +58,7 @@ class Net:
             if node.gate is not None:
                 route = node.gate.route
                 self._named[route] = self._named.get(route, frozenset()) | frozenset(node.gate.labels)
+        self.given = {stage.name: self._given(stage) for stage in plan.stages}
         self.behind = {name: self._behind(name) for name in self.nodes}
         self.editions_after = {name: self._editions_after(name) for name in self.nodes}
 
@@ -81,6 +85,10 @@ class Net:
         gate = Gate(*stage.gate) if stage.gate else None
         edited = stage.fanout is None and (stage.kind == "collect" or stage.after_collect)
         return Node(stage, inner, outer, required, gate, edited)
+
+    def _given(self, stage: PlanStage) -> dict[str, bool]:
+        """Return the stages whose values a stage is given, and for each whether they are those of all records."""
+        return {name: stage.fanout is None and self.fanout_of(name) is not None for name, _ in stage.needs}
 
     def _behind(self, name: str) -> tuple[str, ...]:
         """Return a stage of a record and all stages of that record before it, its fan-out among them."""

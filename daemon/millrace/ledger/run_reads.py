@@ -121,9 +121,14 @@ class RunReads:
 
         Raises: NotFound if there is no such run.
         """
-        return self._net(run_id).plan
+        return self.net(run_id).plan
 
-    def _net(self, run_id: str) -> Net:
+    def net(self, run_id: str) -> Net:
+        """
+        Return the graph that a run follows, made ready for looking up.
+
+        Raises: NotFound if there is no such run.
+        """
         net = self._nets.get(run_id)
         if net is None:
             found = self.rows("SELECT text FROM plan WHERE id = (SELECT plan FROM run WHERE id = ?)", (run_id,))
@@ -156,7 +161,7 @@ class RunReads:
         Returns: JSON text by the name of the need; without those that were skipped, and those that come as results.
         Raises: ValueDamaged if one of them is lost.
         """
-        found = arguments.of_job(self.rows, self._net(run_id), run_id, stage, record)
+        found = arguments.of_job(self.rows, self.net(run_id), run_id, stage, record)
         return {name: self.whole(text) for name, text in found.items()}
 
     def outcome(self, run_id: str, stage: str) -> str | None:
@@ -181,7 +186,7 @@ class RunReads:
         Returns: The number of each record, and JSON text.
         Raises: ValueDamaged if one of them is lost.
         """
-        fanout = self._net(run_id).fanout_of(stage)
+        fanout = self.net(run_id).fanout_of(stage)
         if fanout == stage:
             rows = self.rows(_ITEMS, (run_id, fanout, after, limit))
         else:
@@ -195,7 +200,7 @@ class RunReads:
 
         What is missing died or was cancelled, there or on the way there, or was bad to begin with.
         """
-        fanout = self._net(run_id).fanout_of(stage)
+        fanout = self.net(run_id).fanout_of(stage)
         sql = "SELECT position, records FROM fanout WHERE run_id = ? AND stage = ?"
         found = self.rows(sql, (run_id, fanout))
         position, records = found[0] if found else (0, 0)

@@ -86,7 +86,7 @@ class Clerk:
 
     def _results_head(self, body: dict[str, Any]) -> dict[str, int] | None:
         """Return how many results there are; None if there are no records since their fan-out was skipped."""
-        run_id, stage = self._run(), _text(body, "stage")
+        run_id, stage = self._run(), self._many(body)
         count, dead, skipped = self._kit.reads.results_head(run_id, stage)
         if not count and not dead and self._kit.reads.passed_by(run_id, stage):
             return None
@@ -94,7 +94,7 @@ class Clerk:
 
     def _results(self, body: dict[str, Any]) -> list[list[Any]]:
         """Return the next results; fewer than were asked for where they are large. An empty answer is the end."""
-        stage, after, limit = _text(body, "stage"), _whole(body, "after"), _whole(body, "limit")
+        stage, after, limit = self._many(body), _whole(body, "after"), _whole(body, "limit")
         found: list[list[Any]] = []
         left = ANSWER
         while len(found) < limit and left > 0:
@@ -108,6 +108,13 @@ class Clerk:
                 break
             self._width = max(1, *(len(text) for _, text in piece))
         return found
+
+    def _many(self, body: dict[str, Any]) -> str:
+        """Return the stage whose results are asked for: one that runs for each record, by the plan of the run."""
+        stage, net = _text(body, "stage"), self._kit.reads.net(self._run())
+        if stage not in net.nodes or net.fanout_of(stage) is None:
+            raise ProtocolError(f'the plan of the run has no records of a stage "{stage}"')
+        return stage
 
     def _run(self) -> str:
         if self._held.run_id is None:

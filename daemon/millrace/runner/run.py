@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.clock import MS
-from millrace.errors import UnknownTask, ValueDamaged
+from millrace.errors import PayloadError, UnknownTask, ValueDamaged
 from millrace.events import AttemptStarted
 from millrace.ledger.rows import JobError
 from millrace.runner.batch import Batch, order_of
@@ -75,6 +75,8 @@ def _verdict(live: Live, kit: Kit, batch: Batch, *, isolated: bool) -> tuple[Ver
     policy = kit.defaults.of(task.policy)
     try:
         return _run(task, live, kit, policy, batch, isolated=isolated), policy
+    except PayloadError as error:  # a name that the plan of its run does not know, and that may come back
+        return Verdict("payload", error=error_of(error)), policy
     except ValueDamaged as error:  # to run it with anything else would be worse than not to run it
         return Verdict("gave_up", error=JobError("Damaged", str(error)), reason="damaged"), policy
     except Exception as error:  # noqa: BLE001 - the engine's own failure must not leave a job without an outcome

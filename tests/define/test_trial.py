@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from millrace import once
+from millrace import once, step
 from millrace.define.pipeline import Pipeline
 from millrace.define.results import MAX_RESULT, Results
 from millrace.errors import GiveUp, NotFound, PayloadError
@@ -361,6 +361,24 @@ def test_a_trial_shows_what_is_wrong() -> None:
         "  points, record 1 is dead: ValueError: 0 cannot have visited -1 times",
     ]
     assert repr(trial).endswith("and 2 more dead>")
+
+
+def test_a_step_whose_name_is_used_twice_is_found_out() -> None:
+    """Each record is an attempt of its own; within one, a run would get the first value once more."""
+    sums = Pipeline("sums")
+
+    @sums.stage
+    def number() -> Iterator[int]:
+        yield from range(1, 4)
+
+    @sums.stage
+    def total(number: int) -> int:
+        return sum(step("double", int, 2 * n) for n in range(number))
+
+    trial = sums.try_it()
+    assert [(one.stage, one.record) for one in trial.dead] == [("total", 2), ("total", 3)]
+    assert trial.dead[0].error.startswith('ValueError: step "double" was done in this attempt already')
+    assert trial.value("total") == [0]
 
 
 def test_an_effect_that_two_records_share_is_done_once() -> None:

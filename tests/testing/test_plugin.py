@@ -109,6 +109,14 @@ def test_a_retry_finds_the_steps_of_the_first_attempt(millrace_job: Callable[...
     assert (job.attempt, job.steps) == (2, {"pay": "7"})
 
 
+def test_a_steps_name_is_used_once_in_an_attempt(millrace_job: Callable[..., PretendedJob]) -> None:
+    """As in a job: a test of a loop would pass, and the loop pay each time what it paid first."""
+    with millrace_job():
+        step("pay", abs, 1)
+        with pytest.raises(ValueError, match='step "pay" was done in this attempt already'):
+            step("pay", abs, 2)
+
+
 def test_a_pretended_job_has_what_a_job_has(
     millrace_job: Callable[..., PretendedJob], site_rules: Callable[..., Ruled]
 ) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT, Results
 from millrace.define.stage import label_of
+from millrace.define.steps import trying
 from millrace.errors import BadItem, MillraceError
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ class Rehearsal:
             self.skipped[stage.stage].add(record)
         elif verdict is None:
             try:
-                self._run(stage, record)
+                with trying():
+                    self._run(stage, record)
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # noqa: BLE001 - job code: SystemExit is a failed job, not the end of a test

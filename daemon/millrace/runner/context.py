@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec, Protocol, TypeVar
 from millrace.clock import SYSTEM, Clock
 from millrace.define.results import MAX_RESULT
 from millrace.define.rules import Ruled
+from millrace.define.steps import Steps, tried
 from millrace.errors import ResultNotJSON
 from millrace.ledger.rows import DEFAULT_CLIENT
 from millrace.runner.rulebook import AskedTables
@@ -51,7 +52,7 @@ class Context:
         deadline: When the attempt's time is up, on the monotonic clock; None means never.
         settings: The client's values of [settings.*].
         clock: What the deadline is on; a test has its own.
-        steps: The names of the steps that are done, or under way, in this attempt.
+        steps: Those that are done, or under way, in this attempt.
     """
 
     job_id: str = ""
@@ -67,7 +68,7 @@ class Context:
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     line: Line | None = field(default=None, repr=False)
     clock: Clock = field(default=SYSTEM, repr=False)
-    steps: set[str] = field(default_factory=set, repr=False, compare=False)
+    steps: Steps = field(default_factory=Steps, repr=False, compare=False)
 
     def remaining_s(self) -> float | None:
         """Return the seconds until the deadline, ≥ 0; None when there is none."""
@@ -152,18 +153,11 @@ def step(name: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"a step's name has 1 to {MAX_NAME} characters")
     here = context()
-    if here.line is None:
+    steps = tried() if here.line is None else here.steps
+    if steps is None:
         return fn(*args, **kwargs)
-    if name in here.steps:  # the ledger would answer with what the first one came to
-        raise ValueError(
-            f'step "{name}" was done in this attempt already: make its name unique, such as f"{name} {{x}}" in a loop'
-        )
-    here.steps.add(name)
-    try:
-        return _kept(here.line, name, partial(fn, *args, **kwargs))
-    except BaseException:
-        here.steps.discard(name)  # it was not done, and the job may try it once more
-        raise
+    with steps.doing(name):
+        return fn(*args, **kwargs) if here.line is None else _kept(here.line, name, partial(fn, *args, **kwargs))
 
 
 def _kept(line: Line, name: str, call: Callable[[], T]) -> T:

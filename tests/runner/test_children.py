@@ -8,12 +8,15 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from millrace.runner import tree
+from millrace.runner.batch import Batch
+from millrace.runner.stop import CANCELLED
 from tests.runner.conftest import descriptors
 from tests.runner.rig import Rig, until
 
@@ -319,6 +322,27 @@ def test_after_the_close_no_child_is_started(rig: Rig) -> None:
     job = rig.run("add", a=1)
 
     assert (job.status, job.failures, rig.children.helper()) == ("queued", 0, None)
+
+
+def test_a_child_that_is_given_back_after_the_close_is_ended_too(rig: Rig) -> None:
+    """Its job ended while the daemon went down, and nobody else would give back what it holds."""
+
+    class Late:
+        queue = "default"
+
+        @cached_property
+        def asked(self) -> str:
+            """Close in the moment between the borrowing of the child and its job."""
+            rig.children.close()
+            return CANCELLED
+
+    rig.run("add", a=1)
+    late: Any = Late()
+    desk: Any = None
+    batch = Batch((), rig.kit, rig.running)
+    rig.children.run(lambda: b"{}", desk, late, batch, timeout_s=None, alone=False)
+
+    assert (rig.children.warm(), rig.children.alive()) == (0, {})
 
 
 def test_many_supervisors_share_the_children(rig: Rig, aside: Callable[..., Future[Any]]) -> None:

@@ -90,6 +90,7 @@ class Children:
         self._quiet_since = clock.monotonic()
         self._oom = OomWatch()
         self._starting = 0
+        self._closed = False
 
     def apply(self, *, idle_s: float, grace_s: float, memory: Mapping[str, int | None]) -> None:
         """Let other bounds hold, `memory` for children that are started from now on; see the constructor."""
@@ -207,6 +208,7 @@ class Children:
     def close(self) -> None:
         """End all children, with all that descends from them, and the fork server; what runs is interrupted."""
         with self._lock:
+            self._closed = True
             idle = [child for children in self._idle.values() for child in children]
             self._idle.clear()
         for child in idle:
@@ -224,7 +226,10 @@ class Children:
     def _give_back(self, child: ChildProcess) -> None:
         child.idle_since = self._clock.monotonic()
         with self._lock:
-            self._idle.setdefault(child.queue, []).append(child)
+            if not self._closed:
+                self._idle.setdefault(child.queue, []).append(child)
+                return
+        self._bury(child, "shutdown")
 
     def _start(self, queue: str) -> ChildProcess:
         began = self._clock.monotonic()

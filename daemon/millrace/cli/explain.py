@@ -114,7 +114,7 @@ def _knows(session: Session, task: str) -> bool:
         registry = load_registry(session, quiet=True)
     except MillraceError:  # what cannot be read explains nothing; the ledger still does
         return True
-    return any(one.name == task for one in registry.runnable())
+    return registry.knows(task)
 
 
 def _text(found: Explanation) -> str:

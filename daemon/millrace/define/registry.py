@@ -52,10 +52,14 @@ class Registry:
 
         Raises: UnknownTask with a suggestion, or with the reason why it did not load.
         """
-        found = self.tasks.get(name) or self._stage(name)
+        found = self._found(name)
         if found is None:
             raise UnknownTask(self._missing(name))
         return found
+
+    def knows(self, name: str) -> bool:
+        """Return whether there is a task or a stage of that name."""
+        return self._found(name) is not None
 
     def task(self, name: str) -> Task[..., Any]:
         """
@@ -89,6 +93,9 @@ class Registry:
         yield from self.tasks.values()
         for pipeline in self.pipelines.values():
             yield from pipeline.stages.values()
+
+    def _found(self, name: str) -> Task[..., Any] | None:
+        return self.tasks.get(name) or self._stage(name)
 
     def _stage(self, name: str) -> Stage[..., Any] | None:
         holder, _, short = name.rpartition(".")

@@ -10,7 +10,6 @@ import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.errors import UnknownTask
 from millrace.events import OrphansFound
 from millrace.ledger import orphans
 from millrace.ledger.orphans import FEW, Orphan
@@ -93,17 +92,10 @@ class Patrol:
             if not tally.queued:
                 continue
             lane = tally.queue, tally.client, tally.task
-            if not self._known(tally.task):
+            if not self._kit.registry.knows(tally.task):
                 yield orphans.of_task(self._reads, lane, "unknown_task", f"the site has no task {tally.task}")
             elif tally.queue not in served:
                 yield orphans.of_task(self._reads, lane, "no_workers", f"queue {tally.queue} has no workers")
-
-    def _known(self, task: str) -> bool:
-        try:
-            self._kit.registry.find(task)
-        except UnknownTask:
-            return False
-        return True
 
     def _mend(self, one: Orphan) -> bool:
         if one.kind == "stalled_run":

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from millrace.clock import MS
-from millrace.errors import MillraceError, UnknownTask
+from millrace.errors import MillraceError
 from millrace.events import EffectInDoubt, PartRestarted
 from millrace.runner.adopted import Adopted
 from millrace.runner.outcome import record_again
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
     from typing import Any
 
-    from millrace.define.registry import Registry
     from millrace.ledger.ledger import Ledger
     from millrace.ledger.ticket import Ticket
     from millrace.ledger.transaction import Changes
@@ -232,16 +231,8 @@ def promote_what_fits(ledger: Ledger, kit: Kit) -> int:
     count = 0
     for reason in ("unknown_task", "payload"):
         for task in ledger.reads.held_tasks(reason):
-            if not _known(kit.registry, task):
+            if not kit.registry.knows(task):
                 continue
             while promoted := kit.moves.promote_fitting(reason, task, PROMOTE).wait():
                 count += promoted
     return count
-
-
-def _known(registry: Registry, task: str) -> bool:
-    try:
-        registry.find(task)
-    except UnknownTask:
-        return False
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -84,11 +83,7 @@ async def schedule(request: Request, caller: Viewer, name: str) -> Response:
 
 
 def _around(house: House) -> Around:
-    return Around(house.clock.now_ms(), served=True, queues=house.settings.queues, knows=partial(_knows, house))
-
-
-def _knows(house: House, task: str) -> bool:
-    return any(one.name == task for one in house.registry.runnable())
+    return Around(house.clock.now_ms(), served=True, queues=house.settings.queues, knows=house.registry.knows)
 
 
 def _own(found: dict[str, Any], caller: Caller) -> dict[str, Any]:

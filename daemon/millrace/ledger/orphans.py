@@ -12,12 +12,12 @@ from millrace.errors import LostClaim, NotFound, WrongStatus
 from millrace.ledger import control
 from millrace.ledger.finish import End, finish
 from millrace.ledger.history import record
-from millrace.ledger.net import Net
 from millrace.ledger.rows import Claim
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from millrace.ledger.net import Net
     from millrace.ledger.reads import Reads
     from millrace.ledger.transaction import Transaction
 
@@ -121,7 +121,7 @@ def _endless(reads: Reads, reason: str, run_id: str | None, stage: str | None, p
     if reason == "limit":
         return bool(place)
     try:
-        net = Net(reads.plan(run_id))
+        net = reads.net(run_id)
     except NotFound:
         return False  # parked as its run is missing, and so it still is
     return stage not in net.nodes or not _missing(reads, net, run_id, stage, place)
@@ -152,7 +152,7 @@ def of_runs(reads: Reads) -> Iterator[Piece]:
 
 
 def _of_run(reads: Reads, run_id: str) -> Iterator[Piece]:
-    net = Net(reads.plan(run_id))
+    net = reads.net(run_id)
     for (stage,) in reads.rows(_STAGES, (run_id,)):
         node = net.nodes.get(stage)
         if node is None or not node.required:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
-from millrace.ledger.net import Net
 from millrace.ledger.place import place, run_ender, standing
 from millrace.ledger.rows import JobFilter, QueueRow
 from millrace.ledger.run_view import has
@@ -19,6 +18,7 @@ from millrace.observe.stuck import stuck_jobs
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from millrace.ledger.net import Net
     from millrace.ledger.place import Standing
     from millrace.ledger.reads import Reads
     from millrace.ledger.rows import JobRow
@@ -67,7 +67,7 @@ def _pause(reads: Reads, found: JobRow) -> Pause | None:
     if found.reason != "limit" or found.run_id is None or found.stage is None or found.record is not None:
         return None
     try:
-        return pause_of(reads.run(found.run_id), Net(reads.plan(found.run_id)), found.stage)
+        return pause_of(reads.run(found.run_id), reads.net(found.run_id), found.stage)
     except NotFound:  # the run's row is gone: the job is explained all the same
         return None
 
@@ -78,7 +78,7 @@ def run(reads: Reads, found: RunRow, around: Around) -> Explanation:
     def some(status: str) -> list[JobRow]:
         return reads.jobs(JobFilter(run=found.id, status=status, limit=_FEW)).jobs if has(found, status) else []
 
-    net = Net(reads.plan(found.id))
+    net = reads.net(found.id)
     paused = _paused(reads, found, net)
     known = RunFacts(found, net, some("dead"), some("waiting"), some("running"), run_ender(reads, found.id), paused)
     return explain_run(known, around)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import BadItem
 from millrace.ledger.rows import JobError
 from millrace.ledger.run_rows import Item
-from millrace.runner.protocol import ProtocolError
+from millrace.runner.protocol import ProtocolError, text_of
 from millrace.runner.text import clean
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Clerk:
 
     def _many(self, body: dict[str, Any]) -> str:
         """Return the stage whose results are asked for: one that runs for each record, by the plan of the run."""
-        stage, net = _text(body, "stage"), self._kit.reads.net(self._run())
+        stage, net = text_of(body, "stage"), self._kit.reads.net(self._run())
         if stage not in net.nodes or net.fanout_of(stage) is None:
             raise ProtocolError(f'the plan of the run has no records of a stage "{stage}"')
         return stage
@@ -133,13 +133,6 @@ def _item(told: object) -> Item:
             except ValueError:
                 pass
     raise ProtocolError("emit: an item that is none")
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise ProtocolError(f"a message without its text {name!r}")
-    return value
 
 
 def _whole(body: dict[str, Any], name: str) -> int:

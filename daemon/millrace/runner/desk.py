@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from millrace.events import JobLogged
 from millrace.runner import effects
 from millrace.runner.clerk import ANSWERS, Clerk
-from millrace.runner.protocol import QUESTIONS, REMARKS, ProtocolError, Unsupported
+from millrace.runner.protocol import QUESTIONS, REMARKS, ProtocolError, Unsupported, text_of
 from millrace.runner.text import clean
 
 if TYPE_CHECKING:
@@ -51,10 +51,10 @@ class Desk:
         if kind not in QUESTIONS:
             raise ProtocolError(f"{kind} is no question")
         if kind == "step.get":
-            found = self._moves.step_get(self.held, _text(body, "name")).wait()
+            found = self._moves.step_get(self.held, text_of(body, "name")).wait()
             return None if found is None else self._moves.whole(found)
         if kind == "step.put":
-            return self._moves.step_put(self.held, _text(body, "name"), _text(body, "result")).wait()
+            return self._moves.step_put(self.held, text_of(body, "name"), text_of(body, "result")).wait()
         if kind in effects.QUESTIONS:
             return self._effects.answer(kind, body)
         if kind in ANSWERS:
@@ -68,7 +68,7 @@ class Desk:
         if kind not in REMARKS:
             raise ProtocolError(f"{kind} is no remark")
         if kind == "log":
-            self.log(_text(body, "text"), _text(body, "level"))
+            self.log(text_of(body, "text"), text_of(body, "level"))
         elif kind == "progress":
             self._clerk.progress(body)
         elif self._journal is not None:
@@ -89,10 +89,3 @@ class Desk:
     def _say(self, text: str, level: str) -> None:
         held = self.held
         self._emit(JobLogged(held.job_id, held.task, held.attempt, level, clean(text), held.correlation_id))
-
-
-def _text(body: dict[str, Any], name: str) -> str:
-    value = body.get(name)
-    if not isinstance(value, str):
-        raise ProtocolError(f"a message without its text {name!r}")
-    return value

@@ -79,6 +79,14 @@ def decode(line: bytes, known: frozenset[str] = FROM_CHILD) -> Message:
     return checked
 
 
+def text_of(body: Message, name: str) -> str:
+    """Return a text that a message has; ProtocolError if it has none."""
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise ProtocolError(f"a message without its text {name!r}")
+    return value
+
+
 class Lines:
     """Cuts a byte stream into lines. Long lines are kept as chunks, so that a large result costs linear time."""
 

@@ -141,6 +141,11 @@ def test_a_job_that_is_ended_may_clean_up_first(rig: Rig, tmp_path: Path) -> Non
     assert rig.attempts(job.id)[0].facts["ended_by"] == "TERM"
 
 
+def test_a_job_may_have_a_month(rig: Rig) -> None:
+    """A poll takes a C int of milliseconds, 24.8 days: each attempt of a longer timeout failed at its start."""
+    assert rig.run("patient").status == "succeeded"
+
+
 @pytest.mark.parametrize("trick", ["family", "orphan", "orphan_and_die"])
 def test_no_descendant_survives_the_attempt(rig: Rig, tmp_path: Path, trick: str) -> None:
     """A deaf grandchild in a session of its own would go on working while the next attempt does the same work."""

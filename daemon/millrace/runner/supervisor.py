@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ASK_S: Final = 1.0  # between asking and TERM
 SHUTDOWN_GRACE_S: Final = 1.0  # at most, between TERM and KILL when the daemon goes down now
 _FOREVER_MS: Final = None
+_LONGEST_MS: Final = 3_600_000.0  # of one wait: poll takes no more than a C int, 24.8 days, and a timeout may be longer
 _MEANS: Final = ("itself", "asking", "TERM", "KILL")
 
 
@@ -117,7 +118,7 @@ class Supervisor:
             until = self._stalls_at
         if until is None:
             return _FOREVER_MS
-        return max(0.0, until - self._clock.monotonic()) * 1000 + 1
+        return min(max(0.0, until - self._clock.monotonic()) * 1000 + 1, _LONGEST_MS)
 
     def _recall(self, *, kept: bool) -> None:
         """

@@ -313,6 +313,12 @@ def fetch_in_a_step(calls: str, size: int) -> int:
     return len(step("fetch", fetch))
 
 
+@task(timeout="30d")
+def patient() -> str:
+    """Have a month."""
+    return "in time"
+
+
 @task(timeout=0.3)
 def cooperative() -> None:
     """Never end, but log."""

@@ -167,10 +167,11 @@ def test_the_rows_that_decided_are_told(call: Callable[..., Done], past: Past) -
         {"rules": "segment", "rows": [2], "outcome": "enterprise"},
         {"rules": "score", "rows": [1, 3], "outcome": 40},
         {"rules": "score", "rows": [], "outcome": None},
+        {"rules": "score", "rows": [1, 2], "more": 1200, "outcome": 7},
     ]
-    past.moves.succeed(held, "1", duration_s=0.1, facts={"decisions": decisions, "decided": 5}).wait()
+    past.moves.succeed(held, "1", duration_s=0.1, facts={"decisions": decisions, "decided": 6}).wait()
     told = (
         'succeeded after 100ms (rules segment: row 2 gave "enterprise"; rules score: rows 1, 3 gave 40; '
-        "rules score: no row gave null; 2 more decisions)"
+        "rules score: no row gave null; rules score: rows 1, 2 and 1,200 more gave 7; 2 more decisions)"
     )
     assert told in call("jobs", "show", held.job_id).out

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from millrace import rules
-from millrace.define.rules import MAX_DECISIONS, Decision, Ruled, Rules, Tables
+from millrace.define.rules import MAX_DECISIONS, MAX_ROWS, Decision, Ruled, Rules, Tables
 from millrace.errors import RulesError
 
 if TYPE_CHECKING:
@@ -152,6 +152,16 @@ def test_the_decisions_that_are_kept_are_bounded() -> None:
         for _ in range(MAX_DECISIONS + 5):
             rules("points").total({"visits": 1, "source": ""})
     assert (len(ruled.decisions), ruled.decided) == (MAX_DECISIONS, MAX_DECISIONS + 5)
+
+
+def test_the_rows_that_are_kept_of_a_decision_are_bounded() -> None:
+    """A score of many rows that all match must not write all their numbers down twenty times."""
+    table = {"score": [{"add": 1}] * (MAX_ROWS + 5)}
+    with Ruled(Tables(table)) as ruled:
+        assert rules("score").total({}) == MAX_ROWS + 5
+    (one,) = ruled.decisions
+    assert (one.rows, one.more) == (tuple(range(1, MAX_ROWS + 1)), 5)
+    assert one.as_json() == {"rules": "score", "rows": list(one.rows), "more": 5, "outcome": MAX_ROWS + 5}
 
 
 def test_an_unknown_table_is_named_with_a_suggestion() -> None:

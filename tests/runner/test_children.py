@@ -8,15 +8,21 @@ import os
 import resource
 import signal
 from contextlib import suppress
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from pydantic_core import to_json
 
+from millrace.define.rules import MAX_DECISIONS
 from millrace.runner import tree
+from millrace.runner.attempt import MAX_OUTCOME
 from millrace.runner.batch import Batch
+from millrace.runner.rulebook import RuleBook
 from millrace.runner.stop import CANCELLED
+from millrace.runner.verdict import MAX_FACTS
 from tests.runner.conftest import descriptors
 from tests.runner.rig import Rig, until
 
@@ -144,6 +150,18 @@ def test_a_job_that_is_ended_may_clean_up_first(rig: Rig, tmp_path: Path) -> Non
 def test_a_job_may_have_a_month(rig: Rig) -> None:
     """A poll takes a C int of milliseconds, 24.8 days: each attempt of a longer timeout failed at its start."""
     assert rig.run("patient").status == "succeeded"
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+@pytest.mark.parametrize("gives", [{"add": 1}, {"then": "𝄞" * MAX_OUTCOME}, {"then": "\1" * MAX_OUTCOME}])
+def test_what_tables_decide_never_makes_a_verdict_that_is_refused(rig: Rig, kind: Kind, gives: dict[str, Any]) -> None:
+    """The work was done, and its child was killed as a liar: with the longest name, and all rows in each decision."""
+    name = "n" * 63
+    rig.kit = replace(rig.kit, rules=RuleBook({name: [{"when": {"n": ">=0"}, **gives}] * 1_000}))
+    job = rig.run("decide", kind=kind, table=name, times=2 * MAX_DECISIONS, adds="add" in gives)
+
+    assert (job.status, job.error) == ("succeeded", None)
+    assert len(to_json(rig.attempts(job.id)[0].facts)) <= MAX_FACTS
 
 
 @pytest.mark.parametrize("trick", ["family", "orphan", "orphan_and_die"])

@@ -192,6 +192,7 @@ def _decided(facts: Mapping[str, Any]) -> list[str]:
     for one in facts.get("decisions", ()):
         rows = ", ".join(map(str, one["rows"]))
         which = f"{'row' if len(one['rows']) == 1 else 'rows'} {rows}" if rows else "no row"
+        which += f" and {one['more']:,} more" if "more" in one else ""
         told.append(f"rules {one['rules']}: {which} gave {json.dumps(one['outcome'], ensure_ascii=False)}")
     more = facts.get("decided", 0) - len(told)
     return [*told, f"{more:,} more decisions"] if more > 0 else told

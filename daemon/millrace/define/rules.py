@@ -19,18 +19,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MAX_DECISIONS: Final = 20  # so many are kept of one job; all are counted
+MAX_ROWS: Final = 20  # so many row numbers are kept of one decision; all are counted
 
 
 class Decision(NamedTuple):
-    """What a table decided: which of its rows matched (from 1; none: no row did), and what came of it."""
+    """
+    What a table decided: which of its rows matched (from 1; none: no row did), and what came of it. Beyond the first
+    MAX_ROWS only how many `more` matched is kept, so that what is told of a job stays small.
+    """
 
     rules: str
     rows: tuple[int, ...]
     outcome: Any
+    more: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a job's history shows it."""
-        return {"rules": self.rules, "rows": list(self.rows), "outcome": self.outcome}
+        more = {"more": self.more} if self.more else {}
+        return {"rules": self.rules, "rows": list(self.rows), **more, "outcome": self.outcome}
 
 
 class Row(NamedTuple):
@@ -205,4 +211,5 @@ def _note(name: str, rows: list[Row], outcome: object) -> None:
         return
     here.decided += 1
     if len(here.decisions) < MAX_DECISIONS:
-        here.decisions.append(Decision(name, tuple(row.number for row in rows), outcome))
+        kept = tuple(row.number for row in rows[:MAX_ROWS])
+        here.decisions.append(Decision(name, kept, outcome, len(rows) - len(kept)))

@@ -11,7 +11,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from millrace import GiveUp, Pipeline, RetryLater, context, log, settings, step, task
+from millrace import GiveUp, Pipeline, RetryLater, context, log, rules, settings, step, task
 
 GRACEFUL = "cleaned up"
 
@@ -311,6 +311,15 @@ def fetch_in_a_step(calls: str, size: int) -> int:
         return "x" * size
 
     return len(step("fetch", fetch))
+
+
+@task
+def decide(table: str, times: int, *, adds: bool) -> int:
+    """Ask a decision table again and again."""
+    asked = rules(table)
+    for n in range(times):
+        _ = asked.total({"n": n}) if adds else asked.first({"n": n})
+    return times
 
 
 @task(timeout="30d")

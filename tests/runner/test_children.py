@@ -20,6 +20,7 @@ from millrace.define.rules import MAX_DECISIONS
 from millrace.runner import tree
 from millrace.runner.attempt import MAX_OUTCOME
 from millrace.runner.batch import Batch
+from millrace.runner.protocol import CHUNK, MAX_LINE
 from millrace.runner.rulebook import RuleBook
 from millrace.runner.stop import CANCELLED
 from millrace.runner.verdict import MAX_FACTS
@@ -124,6 +125,13 @@ def test_a_step_whose_result_is_too_large_is_dead_at_once(rig: Rig, tmp_path: Pa
 def test_a_large_payload_and_result_pass(rig: Rig) -> None:
     """More than a socket buffer holds, in one line."""
     assert len(rig.run("huge", size=3_000_000).result or "") == 3_000_002
+
+
+def test_a_payload_may_be_larger_than_what_a_child_may_say(rig: Rig) -> None:
+    """The bound is against foreign code. What a child is given, the site has accepted: [web] max_body may be a GB."""
+    job = rig.run("weigh", text="x" * (MAX_LINE + 2 * CHUNK))
+
+    assert (job.status, job.result) == ("succeeded", str(MAX_LINE + 2 * CHUNK))
 
 
 def test_a_job_over_the_memory_of_its_queue_fails_alone(rig: Rig) -> None:

@@ -31,7 +31,7 @@ REMARKS: Final = frozenset({"called", "progress", "log"})
 ORDERS: Final = frozenset({"run", "answer", "stop", "read"})
 FROM_CHILD: Final = QUESTIONS | REMARKS | {"done"}
 
-MAX_LINE: Final = 48 * 2**20  # a result of MAX_RESULT whose every byte is escaped still fits
+MAX_LINE: Final = 48 * 2**20  # of a child: a result of MAX_RESULT whose every byte is escaped still fits
 BROKEN: Final = 70  # exit code of a child that lost its connection (EX_SOFTWARE)
 CHUNK: Final = 16 * 1024  # the buffer of each read is made anew: a large one costs more than the message
 
@@ -88,9 +88,14 @@ def text_of(body: Message, name: str) -> str:
 
 
 class Lines:
-    """Cuts a byte stream into lines. Long lines are kept as chunks, so that a large result costs linear time."""
+    """
+    Cuts a byte stream into lines. Long lines are kept as chunks, so that a large result costs linear time.
 
-    def __init__(self, limit: int = MAX_LINE) -> None:
+    Args:
+        limit: The bytes that a line may have; None for what the engine itself says.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
@@ -104,6 +109,6 @@ class Lines:
         if rest:
             self._parts.append(rest)
             self._size += len(rest)
-        if self._size > self._limit:
+        if self._limit is not None and self._size > self._limit:
             raise ProtocolError(f"a line of more than {self._limit} bytes")
         return lines

@@ -7,7 +7,7 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from millrace.runner.protocol import CHUNK, Lines, ProtocolError, encode
+from millrace.runner.protocol import CHUNK, MAX_LINE, Lines, ProtocolError, encode
 
 if TYPE_CHECKING:
     import socket
@@ -31,8 +31,8 @@ class Words:
         self.nonsense = ""  # why what it says is no conversation
         self._sock = sock
         self._poller = poller
-        self._lines = Lines()
-        self._unsent = b""
+        self._lines = Lines(MAX_LINE)
+        self._unsent = memoryview(b"")
         poller.register(sock, 0)
 
     def fileno(self) -> int:
@@ -45,7 +45,7 @@ class Words:
 
     def say_line(self, line: bytes) -> None:
         """Send a message that is encoded already."""
-        self._unsent += line
+        self._unsent = memoryview(bytes(self._unsent) + line)
         self.flush()
 
     def flush(self) -> None:
@@ -55,7 +55,7 @@ class Words:
                 while self._unsent:
                     self._unsent = self._unsent[self._sock.send(self._unsent) :]
             except ConnectionError:  # it has closed; reading will tell
-                self._unsent = b""
+                self._unsent = memoryview(b"")
         self._poller.modify(self._sock, select.POLLOUT if self._unsent else 0)
 
     def next(self) -> bytes | None:

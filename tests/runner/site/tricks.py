@@ -257,6 +257,12 @@ def echo(text: str) -> str:
 
 
 @task
+def weigh(text: str) -> int:
+    """Tell how much it was given."""
+    return len(text)
+
+
+@task
 def huge(size: int) -> str:
     """Return a large text."""
     return "x" * size

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Any
 
@@ -95,6 +96,15 @@ def test_a_step_without_a_usable_name_is_refused(name: str) -> None:
     """It is a key in the ledger."""
     with pytest.raises(ValueError, match="1 to 200 characters"):
         step(name, int)
+
+
+def test_a_step_whose_name_is_not_text_is_refused_with_one_that_is() -> None:
+    """Names of files come as steps, and may hold any bytes; ascii() tells them apart as well."""
+    name = os.fsdecode(b"caf\xe9.csv")
+    with pytest.raises(ValueError, match=r"take ascii\(name\)"):
+        step(name, int)
+
+    assert step(ascii(name), int) == 0
 
 
 def test_an_unknown_log_level_is_refused_with_the_known_ones() -> None:

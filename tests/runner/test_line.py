@@ -97,6 +97,15 @@ def test_a_question_that_was_cut_off_is_the_last_one(talk: Talk) -> None:
         talk.line.ask("step.get", {"name": "two"})
 
 
+def test_a_question_that_is_no_text_is_not_asked_and_bars_no_other(talk: Talk) -> None:
+    """Nothing was sent, so no answer is on its way."""
+    with pytest.raises(ValueError, match="surrogate"):
+        talk.line.ask("step.get", {"name": "caf\udce9.csv"})
+    talk.say({"m": "answer", "ok": "of two"})
+
+    assert talk.line.ask("step.get", {"name": "two"}) == "of two"
+
+
 def test_a_word_for_nobody_stops_no_job(talk: Talk) -> None:
     """That output has been read is for a child that waits for it."""
     talk.say({"m": "read"})

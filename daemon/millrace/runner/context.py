@@ -147,11 +147,15 @@ def step(name: str, fn: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         name: Unique within the job, at most 200 characters: in a loop with what tells one turn from another.
         fn: What to do, with its arguments. Its result must be JSON, and is returned as JSON gives it back (a tuple
             as a list), so that the first run and the retry see the same.
-    Raises: ValueError for a name that is empty or too long, or was used in this attempt already; ResultNotJSON, also
-        for more than 8 MiB; LostClaim when another attempt took over.
+    Raises: ValueError for a name that is empty, too long or not UTF-8, or was used in this attempt already;
+        ResultNotJSON, also for more than 8 MiB; LostClaim when another attempt took over.
     """
     if not 0 < len(name) <= MAX_NAME:
         raise ValueError(f"a step's name has 1 to {MAX_NAME} characters")
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:  # `os.fsdecode` leaves such what a file's name has beside text
+        raise ValueError(f"a step's name is text, and {name!r} has bytes that are not: take ascii(name)") from error
     here = context()
     steps = tried() if here.line is None else here.steps
     if steps is None:

@@ -64,7 +64,10 @@ class SocketLine:
 
     def send(self, message: Message) -> None:
         """Leave a message where it outlives this process. The supervisor reads it when it is woken."""
-        data = memoryview(encode(message))
+        self._send(encode(message))
+
+    def _send(self, line: bytes) -> None:
+        data = memoryview(line)
         while data:
             try:
                 data = data[self._sock.send(data, MSG_DONTWAIT) :]
@@ -80,8 +83,9 @@ class SocketLine:
                     "an exception has cut an earlier step, effect or look at results off from its answer: whether that"
                     " was done is not known, so that this attempt can ask nothing more"
                 )
+            question = encode({"m": kind, **body})  # what is no JSON is not asked, and has no answer to be cut off from
             self.cut_off = True
-            self.send({"m": kind, **body})
+            self._send(question)
             self._ring()
             while (reply := self.receive()) is not None:
                 if reply["m"] == "answer":

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
@@ -212,6 +213,36 @@ def test_temporary_files_go_with_the_attempt(rig: Rig) -> None:
 
     until(lambda: not Path(name).exists())
     assert rig.children.warm() == 1
+
+
+def test_a_job_finds_its_surroundings_as_if_it_were_the_first(rig: Rig) -> None:
+    """The one before it in the same process may have been another client's: its secret, its zone, its rounding."""
+    before = json.loads(rig.run("look_around").result or "")
+    assert rig.run("rearrange", secret="of acme").result == str(before["pid"])
+
+    assert json.loads(rig.run("look_around").result or "") == before
+    assert (before["third"], before["zone"]) == ("0." + 28 * "3", "+0000")
+
+
+@pytest.mark.parametrize("how", ["priority", "files", "signals"])
+def test_a_process_with_less_than_it_had_is_not_used_again(rig: Rig, how: str) -> None:
+    """What a job has lowered, only root could raise; signals that were held back would come to the next job."""
+    assert rig.run("hold_down", how=how).status == "succeeded"
+    assert rig.children.warm() == 0
+    works(rig)
+
+
+@pytest.mark.parametrize("kind", ["process", "thread"])
+def test_a_job_does_not_round_as_the_one_before_it(rig: Rig, kind: Kind) -> None:
+    """Money that comes out differently once in a while is found by nobody."""
+    with ThreadPoolExecutor(1) as worker:
+
+        def run(digits: int | None = None) -> str | None:
+            return worker.submit(rig.run, "round_to", kind=kind, digits=digits).result().result
+
+        first = run()
+        assert run(digits=3) == '"0.333"'
+        assert run() == first
 
 
 def test_a_flood_of_output_is_read_and_dropped(rig: Rig) -> None:

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import termios
 import threading
+from contextvars import copy_context
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +29,7 @@ from millrace.runner.context import Context, Entered
 from millrace.runner.prctl import become_subreaper, die_with_parent
 from millrace.runner.protocol import BROKEN
 from millrace.runner.stop import INTERRUPTED, StopJob
+from millrace.runner.surroundings import Surroundings, handler
 from millrace.runner.text import bounded, error_of
 from millrace.runner.verdict import Verdict, as_message
 
@@ -120,7 +122,6 @@ class Child:
     def __init__(self, line: SocketLine, registry: Registry, root: Path, scratch: Path, memory: int | None) -> None:
         self._line = line
         self._registry = registry
-        self._root = str(root)
         self._scratch = str(scratch)
         self._memory = memory
         self._pid = os.getpid()
@@ -128,10 +129,11 @@ class Child:
         self._streams = (sys.stdout, sys.stderr)
         self._standard = _standard_files()
         os.environ["TMPDIR"] = tempfile.tempdir = self._scratch
+        signal.signal(signal.SIGTERM, self._terminated)
+        self._surroundings = Surroundings(str(root))
 
     def serve(self) -> int:
         """Run what comes until the supervisor closes, or until this process is not fit for another job."""
-        signal.signal(signal.SIGTERM, self._terminated)
         for left in range(MAX_JOBS - 1, -1, -1):
             order = self._line.next_order()
             if order is None:
@@ -163,7 +165,7 @@ class Child:
             with Entered(ctx, whole_process=True):
                 self._armed = True
                 try:
-                    verdict = attempt(task, order["payload"])
+                    verdict = copy_context().run(attempt, task, order["payload"])
                 finally:
                     self._armed = False
         except StopJob as stop:  # the TERM came in the moment between the job's end and the line above
@@ -190,13 +192,15 @@ class Child:
             intact = _standard_files() == self._standard
         except (OSError, ValueError):  # it closed what is not its own
             return False
-        return intact and threading.active_count() == 1 and not _has_children()
+        if not (intact and self._surroundings.intact()):
+            return False
+        return threading.active_count() == 1 and not _has_children()
 
     def _tidy(self) -> None:
         """Take back what the job may have changed for the next one."""
-        signal.signal(signal.SIGTERM, self._terminated)
+        tempfile.tempdir = self._scratch
         with contextlib.suppress(OSError):
-            os.chdir(self._root)
+            self._surroundings.restore()
             if os.listdir(self._scratch):  # noqa: PTH208 - each job pays for this line
                 shutil.rmtree(self._scratch, ignore_errors=True)
                 os.mkdir(self._scratch)  # noqa: PTH102
@@ -206,7 +210,7 @@ def _stop_timers() -> None:
     """Let no alarm of this job go off in the next one."""
     for timer, number in _TIMERS:
         signal.setitimer(timer, 0)
-        if signal.getsignal(number) is not signal.SIG_DFL:
+        if handler(number) != signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
 
 

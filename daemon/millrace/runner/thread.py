@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 from millrace.runner.attempt import attempt
@@ -71,7 +72,7 @@ def run_in_thread(
         line=ThreadLine(desk, live, clock),
     )
     with Entered(ctx):
-        verdict = attempt(task, held.payload)
+        verdict = copy_context().run(attempt, task, held.payload)  # how decimals are rounded is its own
     asked = live.asked
     if asked is None:
         return unasked(verdict)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import ctypes
+import locale
 import math
 import os
+import resource
 import signal
 import sys
 import tempfile
 import threading
+import time
+from decimal import Decimal, getcontext
 from pathlib import Path
 
 from millrace import GiveUp, Pipeline, RetryLater, context, log, rules, settings, step, task
 
 GRACEFUL = "cleaned up"
+
+getcontext()  # a job file that looks at it, or sets it, makes one that all jobs of the process begin with
 
 
 def _forever() -> None:
@@ -275,6 +281,62 @@ def leave_timers(handled: bool) -> None:  # noqa: FBT001
         signal.signal(signal.SIGALRM, lambda *_: 1 / 0)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     signal.setitimer(signal.ITIMER_PROF, 5)
+
+
+@task
+def look_around() -> dict[str, object]:
+    """Tell what this process gives to its jobs."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return {
+        "pid": os.getpid(),
+        "environ": dict(os.environ),
+        "umask": umask,
+        "folder": str(Path.cwd()),
+        "tmp": tempfile.gettempdir(),
+        "third": str(Decimal(1) / 3),
+        "locale": locale.setlocale(locale.LC_ALL),
+        "zone": time.strftime("%z", time.localtime(0)),
+        "children": signal.getsignal(signal.SIGCHLD),
+        "pipes": signal.getsignal(signal.SIGPIPE),
+    }
+
+
+@task
+def rearrange(secret: str) -> int:
+    """Change all of what `look_around` tells."""
+    os.environ.update({"TZ": "Asia/Tokyo", "SECRET_OF_ACME": secret})
+    del os.environ["PATH"]
+    time.tzset()
+    Path(tempfile.gettempdir(), "mine").touch()
+    os.umask(0o777)
+    os.chdir("/")
+    tempfile.tempdir = "/"
+    getcontext().prec = 3
+    locale.setlocale(locale.LC_ALL, "C")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    return os.getpid()
+
+
+@task
+def hold_down(how: str) -> str:
+    """Lower what cannot be raised again, or not by everybody."""
+    if how == "priority":
+        os.nice(1)
+    elif how == "files":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    else:
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    return how
+
+
+@task
+def round_to(digits: int | None = None) -> str:
+    """Divide, rounded as decimals are here, or from here on."""
+    if digits is not None:
+        getcontext().prec = digits
+    return str(Decimal(1) / 3)
 
 
 @task

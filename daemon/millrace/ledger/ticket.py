@@ -54,7 +54,12 @@ class Ticket(Generic[T]):
         return cast("T", self._result)
 
     def then(self, callback: Callable[[Ticket[T]], None]) -> None:
-        """Call back once the unit is committed or has failed, within the writer's turn; must be quick and not raise."""
+        """
+        Call back once the unit is committed or has failed: within the writer's turn, or here if it has been by now.
+
+        Args:
+            callback: Must be quick and not raise.
+        """
         self._callbacks.append(callback)
         if self._done:
             self._call_back()

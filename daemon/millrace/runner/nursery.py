@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from millrace.clock import Clock
 
 BIRTH_S: Final = 30.0
-_TRIES: Final = 2  # the server may fall, or be let go as idle, just as it is asked
 
 
 def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
@@ -65,18 +64,10 @@ class Nursery:
 
     def born(self, queue: str) -> ChildProcess:
         """Return a new child. Raises Birth with the reason if none can be had."""
-        for _ in range(_TRIES - 1):
-            server = self._serving()
-            try:
-                return self._ordered(server, queue)
-            except ServerLost:
-                self._dismiss(server)
-        server = self._serving()
         try:
-            return self._ordered(server, queue)
-        except ServerLost:
-            self._dismiss(server)
-            raise
+            return self._born(queue)
+        except ServerLost:  # it fell, or was let go as idle, just as it was asked
+            return self._born(queue)
 
     def helper(self) -> int | None:
         """Return the pid of the fork server, None while there is none."""
@@ -102,6 +93,14 @@ class Nursery:
         if child.server is not None:
             self._dismiss(child.server)  # only when it is down for good have its children come to us
         end_adopted(self._mark, known, self.helper() or 0, self._clock)
+
+    def _born(self, queue: str) -> ChildProcess:
+        server = self._serving()
+        try:
+            return self._ordered(server, queue)
+        except ServerLost:
+            self._dismiss(server)
+            raise
 
     def _serving(self) -> Server:
         with self._lock:

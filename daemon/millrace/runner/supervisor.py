@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 ASK_S: Final = 1.0  # between asking and TERM
 SHUTDOWN_GRACE_S: Final = 1.0  # at most, between TERM and KILL when the daemon goes down now
-_FOREVER_MS: Final = None
 _LONGEST_MS: Final = 3_600_000.0  # of one wait: poll takes no more than a C int, 24.8 days, and a timeout may be longer
 _MEANS: Final = ("itself", "asking", "TERM", "KILL")
 
@@ -113,11 +112,12 @@ class Supervisor:
             self._escalate()
 
     def _patience_ms(self) -> float | None:
+        """Return how long to wait for something to happen, None for as long as it takes."""
         until = self._next
         if self._batch.handed and (until is None or until > self._stalls_at):
             until = self._stalls_at
         if until is None:
-            return _FOREVER_MS
+            return None
         return min(max(0.0, until - self._clock.monotonic()) * 1000 + 1, _LONGEST_MS)
 
     def _recall(self, *, kept: bool) -> None:

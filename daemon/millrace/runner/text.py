@@ -29,9 +29,9 @@ def clean(text: str, limit: int = MAX_MESSAGE) -> str:
     return data[: limit - 3].decode("utf-8", "ignore") + "…"
 
 
-def error_of(exc: BaseException, *, type_name: str | None = None) -> JobError:
+def error_of(exc: BaseException) -> JobError:
     """Describe an exception of job code. Never raises, whatever the exception's own methods do."""
-    return JobError(clean(type_name or type(exc).__name__, MAX_TYPE), message_of(exc), traceback_of(exc))
+    return JobError(clean(type(exc).__name__, MAX_TYPE), message_of(exc), traceback_of(exc))
 
 
 def engine_error(exc: BaseException) -> JobError:

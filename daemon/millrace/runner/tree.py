@@ -99,10 +99,10 @@ def kill_tree(root: Process) -> set[int]:
     return killed
 
 
-def term_group(root: Process, signal_number: int = signal.SIGTERM) -> None:
+def term_group(root: Process) -> None:
     """Ask the root and all that descends from it to end; those that were stopped go on, so that they can."""
     for process in (root, *below([root.pid], snapshot())):
-        send(process, signal_number)
+        send(process, signal.SIGTERM)
         send(process, signal.SIGCONT)
 
 

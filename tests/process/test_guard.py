@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +14,13 @@ import pytest
 
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned
+from millrace.ledger.database import VERSION
+from millrace.ledger.held import lock_path
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from millrace.process.ground import Sentry, check_ground, file_system
 from millrace.process.guard import PINNED_S, Guard, holders
-from millrace.process.lock import lock_path, take_lock
+from millrace.process.lock import take_lock
 from millrace.queue.room import LOOK_S, Room, reserve_of
 from tests.ledger.rig import LIMIT_S, OwnClock
 from tests.process.scratch import until
@@ -80,6 +83,22 @@ def overwrite(path: Path, content: bytes) -> None:
     os.waitpid(child, 0)
 
 
+def foreign(path: Path, application: int) -> None:
+    """Write the database of another program over a ledger."""
+    other = path.with_name("other.db")
+    with closing(apsw.Connection(str(other))) as made:
+        made.pragma("application_id", application)
+        made.pragma("journal_mode", "wal")
+        made.execute("CREATE TABLE birds (name); INSERT INTO birds VALUES ('wren')")
+    overwrite(path, other.read_bytes())
+
+
+def fold(path: Path) -> None:
+    """Move the log into the file, which then says whose it is."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.pragma("wal_checkpoint(PASSIVE)")
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
@@ -89,16 +108,30 @@ def overwrite(path: Path, content: bytes) -> None:
         (lambda path: overwrite(path, b""), None),
         (lambda path: overwrite(path, b"x" * 9000), "overwritten"),
         (lambda path: Path(f"{path}-wal").unlink(), "-wal was removed"),
+        (lambda path: Path(f"{path}-shm").unlink(), "-shm was removed"),
+        (
+            lambda path: shutil.copy(f"{path}-shm", f"{path}.new") and Path(f"{path}.new").rename(f"{path}-shm"),
+            "-shm was",
+        ),
+        (lambda path: foreign(path, 0), "another program"),
+        (lambda path: foreign(path, 0x42495244), "another program"),
     ],
-    ids=["removed", "moved", "replaced", "emptied", "overwritten", "log-removed"],
+    ids=[
+        *("removed", "moved", "replaced", "emptied", "overwritten", "log-removed", "index-removed", "index-replaced"),
+        *("foreign", "foreign-with-id"),
+    ],
 )
+@pytest.mark.parametrize("folded", [False, True], ids=["young", "folded"])
 @pytest.mark.filterwarnings("ignore:This process")
 def test_a_ledger_that_is_not_the_one_any_more_is_noticed(
-    ledger: Ledger, harm: Callable[[Path], object], told: str | None
+    ledger: Ledger, harm: Callable[[Path], object], told: str | None, *, folded: bool
 ) -> None:
     """What would be written on would go to a file that nobody sees again."""
     sentry = Sentry(ledger.path)
     assert sentry.look() is None
+    if folded:
+        fold(ledger.path)
+        assert sentry.look() is None
     harm(ledger.path)
     assert (told or "cut off") in str(sentry.look())
 
@@ -214,6 +247,40 @@ def test_who_else_has_the_ledger_open_is_found(ledger: Ledger) -> None:
 
 
 # ---- the real daemon
+
+
+def test_a_daemon_whose_index_was_removed_stops_and_no_command_writes_beside_it(make_site: MakeSite) -> None:
+    """Both would hold an index of their own, and overwrite each other's commits: 200 acknowledged jobs were lost."""
+    site = make_site()
+    daemon = site.serve()
+    before = site.submit("add", a=1, b=2)
+    site.await_final(before)
+    site.forget_reads()
+    daemon.signal(signal.SIGSTOP)  # so that the command comes before its look
+    try:
+        Path(f"{site.ledger}-shm").unlink()
+        refused = site.run("submit", "add", "a=1", "b=2", code=75)
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert "-shm was removed" in refused.stderr
+    assert "-shm was removed" in daemon.await_event("daemon.failed")["reason"]
+    assert daemon.end() == 1
+    daemon = site.serve()
+    after = site.submit("add", a=3, b=4)
+    assert [site.await_final(job).status for job in (before, after)] == ["succeeded", "succeeded"]
+    assert site.reads.balance(count_rows=True).accepted == 2
+    assert daemon.stop() == 0
+
+
+def test_a_daemon_does_not_go_on_with_a_ledger_that_a_newer_program_has_upgraded(make_site: MakeSite) -> None:
+    """Its own commands refuse such a ledger, and it would write what the newer one does not expect."""
+    site = make_site()
+    daemon = site.serve()
+    site.await_final(site.submit("add", a=1, b=2))
+    with closing(apsw.Connection(str(site.ledger))) as newer:
+        newer.execute(f"BEGIN IMMEDIATE; CREATE TABLE later (x); PRAGMA user_version = {VERSION + 1}; COMMIT")
+    assert "newer Millrace" in daemon.await_event("daemon.failed")["reason"]
+    assert daemon.end() == 78
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced"])

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.errors import SettingsError
 from millrace.ledger.database import APPLICATION_ID
+from millrace.ledger.held import lock_path
 from millrace.ledger.ids import new_id
-from millrace.process.lock import lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,31 +73,36 @@ def file_system(path: Path, mounts: str) -> str | None:
 
 class Sentry:
     """
-    Watches the file of an open ledger, the log beside it, and the daemon's lock.
+    Watches the file of an open ledger, the log and the index beside it, and the daemon's lock.
+
+    The log and the index stay while the ledger is open: SQLite removes them with the last connection, and the writer
+    keeps one from the start of the daemon to its end.
 
     Whoever removed the lock may have started a second daemon, which then has a lock of its own. So this one does not
     make it anew: it writes nothing any more, and the next one takes over.
+
+    Args:
+        ledger: The file itself.
+        named: What the settings call it, where that is a link: commands follow it wherever it leads by now.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, named: Path | None = None) -> None:
         self._ledger = ledger
         self._log = ledger.with_name(f"{ledger.name}-wal")
-        self._file_mark = _mark(ledger)
-        self._log_mark = _mark(self._log)
-        self._lock = lock_path(ledger)
-        self._lock_mark = _mark(self._lock)
-        self._ours = False  # whether the header was seen to say so: that of a fresh ledger is in the log for a while
+        index = ledger.with_name(f"{ledger.name}-shm")
+        self._marks = {path: _mark(path) for path in (named or ledger, ledger, self._log, index, lock_path(ledger))}
+        self._first: bytes | None = None  # the header that was seen first
 
     def look(self) -> str | None:
         """Return why the ledger is not the one that was opened any more; None while it is."""
-        marks = ((self._ledger, self._file_mark), (self._log, self._log_mark), (self._lock, self._lock_mark))
-        for path, opened in marks:
+        for path, opened in self._marks.items():
             found = _mark(path)
-            if opened is not None and found is None:
+            if opened is None:  # there was no log yet
+                self._marks[path] = found
+            elif found is None:
                 return f"{path} was removed under the running daemon"
-            if opened is not None and found != opened:
+            elif found != opened:
                 return f"{path} was replaced by another file under the running daemon"
-        self._log_mark = self._log_mark or _mark(self._log)
         return self._header_flaw()
 
     def set_log_aside(self) -> Path | None:
@@ -106,7 +111,7 @@ class Sentry:
 
         SQLite would play it into that other file at the next start, and damage it.
         """
-        if self._log_mark is None or _mark(self._log) != self._log_mark or _mark(self._ledger) == self._file_mark:
+        if self._changed(self._log) or not self._changed(self._ledger):
             return None
         aside = self._log.with_name(f"{self._log.name}.left-{new_id(0)}")
         with suppress(OSError):
@@ -114,16 +119,18 @@ class Sentry:
             return aside
         return None
 
+    def _changed(self, path: Path) -> bool:
+        return self._marks[path] is None or _mark(path) != self._marks[path]
+
     def _header_flaw(self) -> str | None:
         header = next(self._headers(), None)
-        if header is None:
+        if header is None or header != next(self._headers(), None):  # a checkpoint writes it at this moment
             return None
         if not header.startswith(_MAGIC):
             return f"{self._ledger} was cut off or overwritten under the running daemon"
-        application = int.from_bytes(header[_APPLICATION])
-        if application == APPLICATION_ID:
-            self._ours = True
-        elif application or self._ours:
+        self._first = self._first or header
+        # That of a fresh ledger lacks the id until the log is moved into the file for the first time.
+        if int.from_bytes(header[_APPLICATION]) != APPLICATION_ID and header != self._first:
             return f"{self._ledger} was overwritten with the database of another program"
         return None
 
@@ -132,9 +139,9 @@ class Sentry:
         for entry in _DESCRIPTORS.iterdir():
             descriptor = int(entry.name)
             with suppress(OSError):  # closed meanwhile
-                if _same(descriptor, self._file_mark):
+                if _same(descriptor, self._marks[self._ledger]):
                     header = os.pread(descriptor, _HEADER, 0)
-                    if _same(descriptor, self._file_mark):
+                    if _same(descriptor, self._marks[self._ledger]):
                         yield header
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +16,14 @@ import pytest
 
 from millrace.errors import LedgerError, SettingsError
 from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned
+from millrace.ledger.checkup import damage
 from millrace.ledger.database import VERSION
 from millrace.ledger.held import lock_path
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from millrace.process.ground import Sentry, check_ground, file_system
 from millrace.process.guard import PINNED_S, Guard, holders
-from millrace.process.lock import take_lock
+from millrace.process.lock import note_index, take_lock
 from millrace.queue.room import LOOK_S, Room, reserve_of
 from tests.ledger.rig import LIMIT_S, OwnClock
 from tests.process.scratch import until
@@ -96,7 +99,7 @@ def foreign(path: Path, application: int) -> None:
 def fold(path: Path) -> None:
     """Move the log into the file, which then says whose it is."""
     with closing(apsw.Connection(str(path))) as connection:
-        connection.pragma("wal_checkpoint(PASSIVE)")
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 @pytest.mark.parametrize(
@@ -134,6 +137,79 @@ def test_a_ledger_that_is_not_the_one_any_more_is_noticed(
         assert sentry.look() is None
     harm(ledger.path)
     assert (told or "cut off") in str(sentry.look())
+
+
+def begin_checkpoint(path: Path) -> None:
+    """Write the first page into the file, as a checkpoint that is killed right after that."""
+    child = os.fork()
+    if child == 0:
+        first = apsw.Connection(str(path)).serialize("main")[:4096]
+        with path.open("r+b") as file:
+            file.write(first)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_file_that_is_too_short_is_damaged_unless_the_log_has_the_rest(ledger: Ledger) -> None:
+    """So it is in the middle of a checkpoint, and after one that was killed: for hours, with nothing amiss."""
+    sentry = Sentry(ledger.path)
+    ledger.moves.accept([NewJob("add", "q", f'"{"x" * 9_000}"') for _ in range(50)]).wait(LIMIT_S)
+    begin_checkpoint(ledger.path)
+    assert (sentry.look(), sentry.doubtful) == (None, False), "a checkpoint may be under way"
+    assert (sentry.look(), sentry.doubtful) == (None, True)
+    assert damage(ledger.path) is None
+    fold(ledger.path)
+    assert (sentry.look(), sentry.doubtful) == (None, False)
+    os.truncate(ledger.path, ledger.path.stat().st_size - 20_480)
+    assert [sentry.look(), sentry.look(), sentry.doubtful] == [None, None, True]
+    assert "is damaged" in str(damage(ledger.path))
+
+
+LIFE = """
+import sys
+from contextlib import closing
+from pathlib import Path
+import apsw
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
+from millrace.ledger.snapshot import snapshot
+path, name, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(rounds):
+    with Ledger(path, synchronous="normal") as ledger:
+        ledger.moves.accept([NewJob("add", "q", '"' + "x" * 9_000 + '"')] * 5).wait()
+        if number % 4 == 0:
+            ledger.moves.vacuum(500).wait()
+    with closing(apsw.Connection(str(path))) as other:
+        other.set_busy_timeout(30_000)
+        mode = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")[number % 4]
+        if number % 7 == 0:
+            other.execute(f"CREATE TABLE {name} (x); INSERT INTO {name} VALUES (zeroblob(1000000)); DROP TABLE {name}")
+        if number % 20 == 19:
+            other.execute("VACUUM")
+        other.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    if number % 10 == 9:
+        snapshot(path, path.with_name(f"{name}-{number}"))
+"""
+
+
+def test_ordinary_life_is_no_alarm(ledger: Ledger) -> None:
+    """A daemon that stopped for a checkpoint, a vacuum, or the last command that goes, would be worse than the harm."""
+    lock = take_lock(ledger.path)
+    note_index(lock, ledger.path)
+    sentry, looks, alarms = Sentry(ledger.path), 0, []
+    argv = [sys.executable, "-c", LIFE, str(ledger.path)]
+    lives = [subprocess.Popen([*argv, name, "60"]) for name in ("one", "two")]
+    while any(life.poll() is None for life in lives):
+        looks += 1
+        if (alarm := sentry.look()) is not None or (sentry.doubtful and (alarm := damage(ledger.path)) is not None):
+            alarms.append(alarm)
+        if looks % 50 == 0:
+            ledger.moves.accept([NewJob("add", "q")]).wait(LIMIT_S)
+    os.close(lock)
+    assert [life.returncode for life in lives] == [0, 0]
+    assert alarms == []
+    assert looks > 100
 
 
 def test_a_lock_that_is_not_the_one_any_more_is_noticed(ledger: Ledger) -> None:

@@ -31,7 +31,13 @@ _REMOTE: Final = frozenset({
 })  # fmt: skip
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
+# Where they stand in it (https://sqlite.org/fileformat.html, "The Database Header").
+_PAGE_SIZE: Final = slice(16, 18)
+_CHANGES: Final = slice(24, 28)
+_PAGES: Final = slice(28, 32)
 _APPLICATION: Final = slice(68, 72)
+_PAGES_VALID_FOR: Final = slice(92, 96)
+_LARGEST_PAGE: Final = 65_536  # which does not fit its field, and is written as 1
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -92,6 +98,8 @@ class Sentry:
         index = ledger.with_name(f"{ledger.name}-shm")
         self._marks = {path: _mark(path) for path in (named or ledger, ledger, self._log, index, lock_path(ledger))}
         self._first: bytes | None = None  # the header that was seen first
+        self._short: tuple[int, int] | None = None  # how long the file is, and should be, where it is too short
+        self.doubtful = False  # whether two looks in a row found it so
 
     def look(self) -> str | None:
         """Return why the ledger is not the one that was opened any more; None while it is."""
@@ -103,7 +111,11 @@ class Sentry:
                 return f"{path} was removed under the running daemon"
             elif found != opened:
                 return f"{path} was replaced by another file under the running daemon"
-        return self._header_flaw()
+        head = next(self._heads(), None)
+        if head is None or head != next(self._heads(), None):  # a checkpoint writes it at this moment
+            return None
+        self._measure(*head)
+        return self._header_flaw(head[0])
 
     def set_log_aside(self) -> Path | None:
         """
@@ -122,10 +134,21 @@ class Sentry:
     def _changed(self, path: Path) -> bool:
         return self._marks[path] is None or _mark(path) != self._marks[path]
 
-    def _header_flaw(self) -> str | None:
-        header = next(self._headers(), None)
-        if header is None or header != next(self._headers(), None):  # a checkpoint writes it at this moment
-            return None
+    def _measure(self, header: bytes, size: int) -> None:
+        """
+        Note whether the file lacks pages that its header counts: it was cut off, or a checkpoint is under way.
+
+        A checkpoint writes the header first and the end last, and one that was killed leaves it at that; what is not
+        yet in the file is in the log. Only SQLite can tell the two apart: see `ledger.checkup.damage`.
+        """
+        page, pages = (int.from_bytes(header[field]) for field in (_PAGE_SIZE, _PAGES))
+        whole = pages * (_LARGEST_PAGE if page == 1 else page)
+        counted = header[_CHANGES] == header[_PAGES_VALID_FOR]
+        short = (size, whole) if counted and size < whole else None
+        self.doubtful = short is not None and short == self._short
+        self._short = short
+
+    def _header_flaw(self, header: bytes) -> str | None:
         if not header.startswith(_MAGIC):
             return f"{self._ledger} was cut off or overwritten under the running daemon"
         self._first = self._first or header
@@ -134,15 +157,16 @@ class Sentry:
             return f"{self._ledger} was overwritten with the database of another program"
         return None
 
-    def _headers(self) -> Iterator[bytes]:
-        """Yield the head of the file, read through descriptors that are open anyway."""
+    def _heads(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the head of the file and its length, read through descriptors that are open anyway."""
+        opened = self._marks[self._ledger]
         for entry in _DESCRIPTORS.iterdir():
             descriptor = int(entry.name)
             with suppress(OSError):  # closed meanwhile
-                if _same(descriptor, self._marks[self._ledger]):
-                    header = os.pread(descriptor, _HEADER, 0)
-                    if _same(descriptor, self._marks[self._ledger]):
-                        yield header
+                if _same(descriptor, opened):
+                    header, size = os.pread(descriptor, _HEADER, 0), os.fstat(descriptor).st_size
+                    if _same(descriptor, opened):
+                        yield header, size
 
 
 def _same(descriptor: int, mark: tuple[int, int] | None) -> bool:

@@ -47,6 +47,11 @@ class Guard:
             self._look_at_log()
         return ghost
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether the file looks too short, so that somebody should read it."""
+        return self._sentry.doubtful
+
     def after_all(self) -> Path | None:
         """Keep the log of a lost ledger from another that took its place; return where it is now."""
         return self._sentry.set_log_aside()

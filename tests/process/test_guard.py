@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from millrace.config.find import places
 from millrace.errors import LedgerError, SettingsError
-from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned
+from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned, ignore
 from millrace.ledger.checkup import damage
 from millrace.ledger.database import VERSION
 from millrace.ledger.held import lock_path
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
+from millrace.observe.storage import storage_of
 from millrace.process.ground import Sentry, check_ground, file_system
 from millrace.process.guard import PINNED_S, Guard, holders
 from millrace.process.lock import note_index, take_lock
@@ -357,6 +359,46 @@ def test_a_daemon_does_not_go_on_with_a_ledger_that_a_newer_program_has_upgraded
         newer.execute(f"BEGIN IMMEDIATE; CREATE TABLE later (x); PRAGMA user_version = {VERSION + 1}; COMMIT")
     assert "newer Millrace" in daemon.await_event("daemon.failed")["reason"]
     assert daemon.end() == 78
+
+
+def turn(link: Path) -> None:
+    """Let a link lead somewhere else."""
+    link.unlink()
+    link.symlink_to("/etc/hostname")
+
+
+LOST: dict[str, Callable[[Path, Path], object]] = {
+    "link turned": lambda link, _real: turn(link),
+    "log removed": lambda _link, real: Path(f"{real}-wal").unlink(),
+    "index removed": lambda _link, real: Path(f"{real}-shm").unlink(),
+    "file removed": lambda _link, real: real.unlink(),
+}
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize("lost", LOST)
+def test_a_ledger_behind_a_link_is_watched_where_it_is(tmp_path: Path, lost: str, *, folder: bool) -> None:
+    """Its log and its index lie beside the file. Commands follow a link that was turned, and the daemon would not."""
+    disk, var = tmp_path / "disk", tmp_path / "var"
+    disk.mkdir()
+    (disk / "millrace.db").touch()
+    if folder:
+        var.symlink_to(disk)
+    else:
+        var.mkdir()
+        (var / "millrace.db").symlink_to(disk / "millrace.db")
+    found = places(None, {"STATE_DIRECTORY": str(var)})
+    clock = OwnClock()
+    with Ledger(found.ledger) as ledger:
+        ledger.moves.accept([NewJob("add", "q")]).wait(LIMIT_S)
+        room = Room(found.ledger, None, clock=clock)
+        guard = Guard(found.ledger, room, named=found.named, clock=clock, emit=ignore)
+        assert guard.look() is None
+        assert storage_of(found.ledger).wal_bytes > 0
+        LOST[lost](var if folder else var / "millrace.db", disk / "millrace.db")
+        assert "under the running daemon" in str(guard.look())
+        if lost == "link turned":
+            assert str(found.named) in str(guard.look())
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced"])

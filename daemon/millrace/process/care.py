@@ -59,7 +59,7 @@ class Care:
         )
         self._ledger = site.places.ledger
         self._examine_at = clock.monotonic()
-        self._guard = Guard(site.places.ledger, self._room, clock=clock, emit=emit)
+        self._guard = Guard(site.places.ledger, self._room, named=site.places.named, clock=clock, emit=emit)
         self._retention = Retention(moves, reads, clock, emit, self._chores.end)
         self._prune_at = clock.monotonic()
 

@@ -26,15 +26,30 @@ _PROC: Final = Path("/proc")
 
 
 class Guard:
-    """The guard of one open ledger."""
+    """
+    The guard of one open ledger.
 
-    def __init__(self, ledger: Path, room: Room, *, clock: Clock, emit: Emit, log_bound: int = LOG_BOUND) -> None:
+    Args:
+        named: What the settings call it, where that is a link; see `ground.Sentry`.
+        log_bound: Bytes of the log above which somebody is told who keeps it from being cut back.
+    """
+
+    def __init__(
+        self,
+        ledger: Path,
+        room: Room,
+        *,
+        clock: Clock,
+        emit: Emit,
+        named: Path | None = None,
+        log_bound: int = LOG_BOUND,
+    ) -> None:
         self._ledger = ledger
         self._room = room
         self._clock = clock
         self._emit = emit
         self._log_bound = log_bound
-        self._sentry = Sentry(ledger)
+        self._sentry = Sentry(ledger, named)
         self._shut_since: float | None = None
         self._large_since: float | None = None
         self._told_pinned = False

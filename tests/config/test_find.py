@@ -131,6 +131,24 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
         places(path, {})
 
 
+@pytest.mark.parametrize("link", ["var", "var/millrace.db"])
+def test_a_link_to_the_ledger_is_followed_and_one_that_leads_nowhere_is_refused(here: Path, link: str) -> None:
+    """Log, index and large values lie beside the file itself. Behind a disk that is not mounted none is made anew."""
+    disk = here / "disk" / link.replace("var/", "")
+    (here / link).parent.mkdir(exist_ok=True)
+    (here / link).symlink_to(disk)
+    with pytest.raises(SettingsError, match=rf"{link} is a link to {disk}, which is not there: is its disk mounted"):
+        places(None, {})
+    if link == "var":
+        disk.mkdir(parents=True)
+    else:
+        disk.parent.mkdir()
+        disk.touch()
+    found = places(None, {})
+    assert found.named == here / "var" / "millrace.db"
+    assert found.ledger == (disk / "millrace.db" if link == "var" else disk)
+
+
 def test_a_ledger_url_is_a_file_in_the_state_folder_or_an_absolute_one() -> None:
     """Three slashes are relative and four absolute, as everywhere."""
     assert ledger_path("sqlite:///a.db", Path("/s")) == Path("/s/a.db")

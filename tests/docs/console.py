@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Final
 import httpx
 
 from millrace.clock import SYSTEM
-from millrace.process.lock import holder
+from millrace.ledger.held import holder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

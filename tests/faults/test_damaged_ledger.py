@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from millrace.clock import SYSTEM
 from millrace.ledger.rows import NewJob
 from tests.faults.referee import Poller, Referee, judge_log
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.process.scratch import Scratch
 
 PAGE = 4096
+DAY_MS = 86_400_000
 
 
 def flip(page: int, file: Path, start: int = 0) -> None:
@@ -132,3 +134,17 @@ def test_what_happens_to_it_under_a_running_daemon_stops_that_one_loudly(
     referee.await_rest(30)
     assert daemon.stop() == 0
     referee.judge()
+
+
+def test_a_ledger_that_is_cut_off_stops_a_daemon_that_has_nothing_to_do(site: Scratch) -> None:
+    """It has what it needs in memory and in the log, and would call itself well until the next job comes."""
+    daemon = site.serve()
+    later = NewJob("mark", "io", f'{{"n":1,"text":"{"x" * 4_000}"}}', due_at=SYSTEM.now_ms() + DAY_MS)
+    for _ in range(6):  # more than the log holds, so that it begins anew
+        site.put(*[later] * 500)
+    with closing(apsw.Connection(str(site.ledger))) as other:
+        other.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    os.truncate(site.ledger, site.ledger.stat().st_size // 2)
+    assert "damaged" in daemon.await_event("daemon.failed")["reason"]
+    assert daemon.end() == 78
+    judge_log(daemon)

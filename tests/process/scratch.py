@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from millrace.clock import SYSTEM
+from millrace.ledger.held import holder
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.reads import Reads
 from millrace.ledger.rows import NewJob
 from millrace.ledger.states import FINAL
 from millrace.ledger.wake import poke
-from millrace.process.lock import holder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

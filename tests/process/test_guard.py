@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +14,18 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 
+from millrace.config.find import places
 from millrace.errors import LedgerError, SettingsError
-from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned
+from millrace.events import Event, IntakeResumed, IntakeStopped, LogPinned, ignore
+from millrace.ledger.checkup import damage
+from millrace.ledger.database import VERSION
+from millrace.ledger.held import lock_path
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
+from millrace.observe.storage import storage_of
 from millrace.process.ground import Sentry, check_ground, file_system
 from millrace.process.guard import PINNED_S, Guard, holders
-from millrace.process.lock import lock_path, take_lock
+from millrace.process.lock import note_index, take_lock
 from millrace.queue.room import LOOK_S, Room, reserve_of
 from tests.ledger.rig import LIMIT_S, OwnClock
 from tests.process.scratch import until
@@ -80,6 +88,22 @@ def overwrite(path: Path, content: bytes) -> None:
     os.waitpid(child, 0)
 
 
+def foreign(path: Path, application: int) -> None:
+    """Write the database of another program over a ledger."""
+    other = path.with_name("other.db")
+    with closing(apsw.Connection(str(other))) as made:
+        made.pragma("application_id", application)
+        made.pragma("journal_mode", "wal")
+        made.execute("CREATE TABLE birds (name); INSERT INTO birds VALUES ('wren')")
+    overwrite(path, other.read_bytes())
+
+
+def fold(path: Path) -> None:
+    """Move the log into the file, which then says whose it is."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
@@ -89,18 +113,105 @@ def overwrite(path: Path, content: bytes) -> None:
         (lambda path: overwrite(path, b""), None),
         (lambda path: overwrite(path, b"x" * 9000), "overwritten"),
         (lambda path: Path(f"{path}-wal").unlink(), "-wal was removed"),
+        (lambda path: Path(f"{path}-shm").unlink(), "-shm was removed"),
+        (
+            lambda path: shutil.copy(f"{path}-shm", f"{path}.new") and Path(f"{path}.new").rename(f"{path}-shm"),
+            "-shm was",
+        ),
+        (lambda path: foreign(path, 0), "another program"),
+        (lambda path: foreign(path, 0x42495244), "another program"),
     ],
-    ids=["removed", "moved", "replaced", "emptied", "overwritten", "log-removed"],
+    ids=[
+        *("removed", "moved", "replaced", "emptied", "overwritten", "log-removed", "index-removed", "index-replaced"),
+        *("foreign", "foreign-with-id"),
+    ],
 )
+@pytest.mark.parametrize("folded", [False, True], ids=["young", "folded"])
 @pytest.mark.filterwarnings("ignore:This process")
 def test_a_ledger_that_is_not_the_one_any_more_is_noticed(
-    ledger: Ledger, harm: Callable[[Path], object], told: str | None
+    ledger: Ledger, harm: Callable[[Path], object], told: str | None, *, folded: bool
 ) -> None:
     """What would be written on would go to a file that nobody sees again."""
     sentry = Sentry(ledger.path)
     assert sentry.look() is None
+    if folded:
+        fold(ledger.path)
+        assert sentry.look() is None
     harm(ledger.path)
     assert (told or "cut off") in str(sentry.look())
+
+
+def begin_checkpoint(path: Path) -> None:
+    """Write the first page into the file, as a checkpoint that is killed right after that."""
+    child = os.fork()
+    if child == 0:
+        first = apsw.Connection(str(path)).serialize("main")[:4096]
+        with path.open("r+b") as file:
+            file.write(first)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+@pytest.mark.filterwarnings("ignore:This process")
+def test_a_file_that_is_too_short_is_damaged_unless_the_log_has_the_rest(ledger: Ledger) -> None:
+    """So it is in the middle of a checkpoint, and after one that was killed: for hours, with nothing amiss."""
+    sentry = Sentry(ledger.path)
+    ledger.moves.accept([NewJob("add", "q", f'"{"x" * 9_000}"') for _ in range(50)]).wait(LIMIT_S)
+    begin_checkpoint(ledger.path)
+    assert (sentry.look(), sentry.doubtful) == (None, False), "a checkpoint may be under way"
+    assert (sentry.look(), sentry.doubtful) == (None, True)
+    assert damage(ledger.path) is None
+    fold(ledger.path)
+    assert (sentry.look(), sentry.doubtful) == (None, False)
+    os.truncate(ledger.path, ledger.path.stat().st_size - 20_480)
+    assert [sentry.look(), sentry.look(), sentry.doubtful] == [None, None, True]
+    assert "is damaged" in str(damage(ledger.path))
+
+
+LIFE = """
+import sys
+from contextlib import closing
+from pathlib import Path
+import apsw
+from millrace.ledger.ledger import Ledger
+from millrace.ledger.rows import NewJob
+from millrace.ledger.snapshot import snapshot
+path, name, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+for number in range(rounds):
+    with Ledger(path, synchronous="normal") as ledger:
+        ledger.moves.accept([NewJob("add", "q", '"' + "x" * 9_000 + '"')] * 5).wait()
+        if number % 4 == 0:
+            ledger.moves.vacuum(500).wait()
+    with closing(apsw.Connection(str(path))) as other:
+        other.set_busy_timeout(30_000)
+        mode = ("PASSIVE", "FULL", "RESTART", "TRUNCATE")[number % 4]
+        if number % 7 == 0:
+            other.execute(f"CREATE TABLE {name} (x); INSERT INTO {name} VALUES (zeroblob(1000000)); DROP TABLE {name}")
+        if number % 20 == 19:
+            other.execute("VACUUM")
+        other.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+    if number % 10 == 9:
+        snapshot(path, path.with_name(f"{name}-{number}"))
+"""
+
+
+def test_ordinary_life_is_no_alarm(ledger: Ledger) -> None:
+    """A daemon that stopped for a checkpoint, a vacuum, or the last command that goes, would be worse than the harm."""
+    lock = take_lock(ledger.path)
+    note_index(lock, ledger.path)
+    sentry, looks, alarms = Sentry(ledger.path), 0, []
+    argv = [sys.executable, "-c", LIFE, str(ledger.path)]
+    lives = [subprocess.Popen([*argv, name, "60"]) for name in ("one", "two")]
+    while any(life.poll() is None for life in lives):
+        looks += 1
+        if (alarm := sentry.look()) is not None or (sentry.doubtful and (alarm := damage(ledger.path)) is not None):
+            alarms.append(alarm)
+        if looks % 50 == 0:
+            ledger.moves.accept([NewJob("add", "q")]).wait(LIMIT_S)
+    os.close(lock)
+    assert [life.returncode for life in lives] == [0, 0]
+    assert alarms == []
+    assert looks > 100
 
 
 def test_a_lock_that_is_not_the_one_any_more_is_noticed(ledger: Ledger) -> None:
@@ -214,6 +325,80 @@ def test_who_else_has_the_ledger_open_is_found(ledger: Ledger) -> None:
 
 
 # ---- the real daemon
+
+
+def test_a_daemon_whose_index_was_removed_stops_and_no_command_writes_beside_it(make_site: MakeSite) -> None:
+    """Both would hold an index of their own, and overwrite each other's commits: 200 acknowledged jobs were lost."""
+    site = make_site()
+    daemon = site.serve()
+    before = site.submit("add", a=1, b=2)
+    site.await_final(before)
+    site.forget_reads()
+    daemon.signal(signal.SIGSTOP)  # so that the command comes before its look
+    try:
+        Path(f"{site.ledger}-shm").unlink()
+        refused = site.run("submit", "add", "a=1", "b=2", code=75)
+    finally:
+        daemon.signal(signal.SIGCONT)
+    assert "-shm was removed" in refused.stderr
+    assert "-shm was removed" in daemon.await_event("daemon.failed")["reason"]
+    assert daemon.end() == 1
+    daemon = site.serve()
+    after = site.submit("add", a=3, b=4)
+    assert [site.await_final(job).status for job in (before, after)] == ["succeeded", "succeeded"]
+    assert site.reads.balance(count_rows=True).accepted == 2
+    assert daemon.stop() == 0
+
+
+def test_a_daemon_does_not_go_on_with_a_ledger_that_a_newer_program_has_upgraded(make_site: MakeSite) -> None:
+    """Its own commands refuse such a ledger, and it would write what the newer one does not expect."""
+    site = make_site()
+    daemon = site.serve()
+    site.await_final(site.submit("add", a=1, b=2))
+    with closing(apsw.Connection(str(site.ledger))) as newer:
+        newer.execute(f"BEGIN IMMEDIATE; CREATE TABLE later (x); PRAGMA user_version = {VERSION + 1}; COMMIT")
+    assert "newer Millrace" in daemon.await_event("daemon.failed")["reason"]
+    assert daemon.end() == 78
+
+
+def turn(link: Path) -> None:
+    """Let a link lead somewhere else."""
+    link.unlink()
+    link.symlink_to("/etc/hostname")
+
+
+LOST: dict[str, Callable[[Path, Path], object]] = {
+    "link turned": lambda link, _real: turn(link),
+    "log removed": lambda _link, real: Path(f"{real}-wal").unlink(),
+    "index removed": lambda _link, real: Path(f"{real}-shm").unlink(),
+    "file removed": lambda _link, real: real.unlink(),
+}
+
+
+@pytest.mark.parametrize("folder", [False, True], ids=["file", "folder"])
+@pytest.mark.parametrize("lost", LOST)
+def test_a_ledger_behind_a_link_is_watched_where_it_is(tmp_path: Path, lost: str, *, folder: bool) -> None:
+    """Its log and its index lie beside the file. Commands follow a link that was turned, and the daemon would not."""
+    disk, var = tmp_path / "disk", tmp_path / "var"
+    disk.mkdir()
+    (disk / "millrace.db").touch()
+    if folder:
+        var.symlink_to(disk)
+    else:
+        var.mkdir()
+        (var / "millrace.db").symlink_to(disk / "millrace.db")
+    found = places(None, {"STATE_DIRECTORY": str(var)})
+    clock = OwnClock()
+    with Ledger(found.ledger) as ledger:
+        ledger.moves.accept([NewJob("add", "q")]).wait(LIMIT_S)
+        room = Room(found.ledger, None, clock=clock)
+        guard = Guard(found.ledger, room, named=found.named, clock=clock, emit=ignore)
+        assert guard.look() is None
+        assert storage_of(found.ledger).wal_bytes > 0
+        LOST[lost](var if folder else var / "millrace.db", disk / "millrace.db")
+        assert "under the running daemon" in str(guard.look())
+        if lost == "link turned":
+            assert str(found.named) in str(guard.look())
 
 
 @pytest.mark.parametrize("harm", ["removed", "replaced"])

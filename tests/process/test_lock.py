@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.errors import AlreadyRunning, SettingsError
-from millrace.process.lock import holder, is_daemon, lock_path, take_lock
+from millrace.ledger.held import holder, lock_path
+from millrace.process.lock import is_daemon, take_lock
 
 if TYPE_CHECKING:
     from pathlib import Path

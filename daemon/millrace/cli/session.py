@@ -83,7 +83,7 @@ class Session:
         Raises: NotPermitted if this user may not look.
         """
         from millrace.errors import NotPermitted
-        from millrace.process.lock import holder
+        from millrace.ledger.held import holder
 
         try:
             return holder(self.places.ledger)

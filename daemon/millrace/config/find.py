@@ -49,14 +49,18 @@ class Places:
     Where everything of a site is.
 
     `config` is None when there is none (an empty file is a valid one), `root` the folder it stands in, `state` what the
-    daemon writes, `ledger` its database; `listen` is host and port, `jobs` the package of job modules in `root`,
-    `max_body` the bytes that a payload or a request may have.
+    daemon writes; `listen` is host and port, `jobs` the package of job modules in `root`, `max_body` the bytes that a
+    payload or a request may have.
+
+    `ledger` is the database file itself, and `named` what the settings call it, where that is a link: its log, its
+    index and all else of it lie beside the file.
     """
 
     config: Path | None
     root: Path
     state: Path
     ledger: Path
+    named: Path
     listen: tuple[str, int]
     jobs: str
     max_body: int
@@ -123,11 +127,13 @@ def places_of(document: Mapping[str, Any], config: Path | None, environ: Mapping
     look = _Look(document, config, environ)
     root = config.absolute().parent if config else Path.cwd()
     state = _state_folder(root, look.text("site", "state", DEFAULT_STATE), environ)
+    named = look.parsed("database", "url", DEFAULT_URL, lambda url: ledger_path(url, state))
     return Places(
         config=config.absolute() if config else None,
         root=root,
         state=state,
-        ledger=look.parsed("database", "url", DEFAULT_URL, lambda url: ledger_path(url, state)),
+        ledger=_followed(named),
+        named=named,
         listen=look.parsed("web", "listen", DEFAULT_LISTEN, parse_listen),
         jobs=look.text("site", "jobs", DEFAULT_JOBS),
         max_body=look.parsed("web", "max_body", DEFAULT_MAX_BODY, parse_size),
@@ -146,6 +152,34 @@ def ledger_path(url: str, state: Path) -> Path:
             f'this version keeps its ledger in SQLite: write "{DEFAULT_URL}" for a file in the state folder'
         )
     return state / name
+
+
+def _followed(named: Path) -> Path:
+    """
+    Return the file that a path leads to.
+
+    Raises: SettingsError if a link leads nowhere: its disk is not mounted, and an empty ledger must not take its place.
+    """
+    real = Path(os.path.realpath(named))
+    if real == named:
+        return named
+    for place in (named, *named.parents):
+        if os.path.islink(place) and not _leads(place):  # noqa: PTH114 - Path.is_symlink raises where this says no
+            raise SettingsError(
+                f"{place} is a link to {os.path.realpath(place)}, which is not there: is its disk mounted? To begin "
+                "with an empty ledger there, make the folder, or the empty file, that it leads to"
+            )
+    return real
+
+
+def _leads(link: Path) -> bool:
+    try:
+        link.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:  # a folder that this user may not enter: who opens the ledger tells better why not
+        return True
+    return True
 
 
 def _state_folder(root: Path, told: str, environ: Mapping[str, str]) -> Path:

@@ -10,10 +10,11 @@ import peewee
 from playhouse.apsw_ext import APSWDatabase
 
 from millrace.clock import MS, SYSTEM, Clock
-from millrace.errors import LedgerError, SettingsError
+from millrace.errors import LedgerBusy, LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
+from millrace.ledger.held import refuse_if_split
 from millrace.ledger.made import note_made, refuse_if_gone, refuse_if_hollow
 from millrace.ledger.migrations import identify, migrate
 from millrace.ledger.moves import Moves
@@ -91,13 +92,15 @@ class Ledger:
                 # busy: each holds a lock that the other waits for.
                 if not isinstance(cause, apsw.BusyError) or self._clock.monotonic() >= give_up_at:
                     raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
-                self._clock.wait(threading.Event(), _AGAIN_S)
-            except LedgerError:
+            except LedgerError as error:
                 self._database.close()
-                raise
+                if not isinstance(error, LedgerBusy) or self._clock.monotonic() >= give_up_at:
+                    raise
+            self._clock.wait(threading.Event(), _AGAIN_S)
 
     def _open(self) -> apsw.Connection:
         was_made = refuse_if_gone(self.path)
+        refuse_if_split(self.path)
         fresh = not self.path.exists()
         self._database.connect()
         if fresh:  # its log gets the owner that the file has, from SQLite
@@ -105,6 +108,7 @@ class Ledger:
         # Before the pragmas: journal_mode would write into another program's file.
         if identify(self._database) == 0:
             refuse_if_hollow(self.path, was_made=was_made)
+        refuse_if_split(self.path)  # again: now that it is open, the index stays
         incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
         for name, value in self._pragmas:
             if name == "auto_vacuum" and incremental:

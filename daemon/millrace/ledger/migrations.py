@@ -5,6 +5,7 @@ change of the version number, in one transaction: a kill at any point leaves the
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from peewee import SchemaManager
@@ -12,6 +13,7 @@ from peewee import SchemaManager
 from millrace.errors import LedgerForeign, LedgerNewer
 from millrace.ledger import models
 from millrace.ledger.database import APPLICATION_ID, VERSION, newer
+from millrace.ledger.held import refuse_if_served
 from millrace.ledger.ids import new_id
 
 if TYPE_CHECKING:
@@ -24,7 +26,10 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
     """
     Create the tables of a fresh file, or apply the migrations that an older ledger lacks.
 
-    Raises: LedgerForeign if the file belongs to another program or to a newer Millrace; it is left untouched.
+    Not under another process that serves it: an older daemon would write on, by rules that do not hold any more.
+
+    Raises: LedgerForeign if the file belongs to another program or to a newer Millrace, LedgerBusy if an older one is
+        served; it is left untouched.
     """
     if identify(database) == VERSION:
         return
@@ -33,6 +38,8 @@ def migrate(database: APSWDatabase, *, now_ms: int) -> None:
         if version == 0:
             _create(database, now_ms)
         else:
+            behind = f"this ledger has version {version}, and would have to be brought to {VERSION}"
+            refuse_if_served(Path(database.database), behind)
             for number in range(version + 1, VERSION + 1):
                 MIGRATIONS[number](database)
         database.execute_sql(f"PRAGMA user_version = {VERSION}")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import LedgerDamaged, LedgerError, NotFound, ValueDamaged
+from millrace.errors import LedgerDamaged, LedgerError, LedgerNewer, NotFound, ValueDamaged
 from millrace.ledger import audit
 from millrace.ledger.audit import ANCHOR, HEAD, AuditRow, Verified
 from millrace.ledger.blobs import Blobs
-from millrace.ledger.database import open_reader, translate
+from millrace.ledger.database import VERSION, newer, open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
@@ -62,7 +62,7 @@ class Reads(RunReads, FireReads, EffectReads):
         self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._closed = False
-        self.damage: str | None = None  # what a look has met: no more is to be written on such a file
+        self.damage: str | None = None  # what a look has met: no more is to be written to such a file
 
     @staticmethod
     def open(path: Path) -> Reads:
@@ -93,7 +93,7 @@ class Reads(RunReads, FireReads, EffectReads):
         if found is None:
             try:
                 found = self._local.connection = open_reader(self._path)
-            except LedgerDamaged as error:
+            except (LedgerDamaged, LedgerNewer) as error:
                 self.damage = self.damage or str(error)
                 raise
             with self._lock:
@@ -380,6 +380,12 @@ class Reads(RunReads, FireReads, EffectReads):
     def data_version(self) -> int:
         """Return a number that changes when another connection has committed."""
         return int(self.rows("PRAGMA data_version")[0][0])
+
+    def check_version(self) -> None:
+        """Note it as damage if a newer Millrace has brought the ledger up to its own version meanwhile."""
+        version = int(self.rows("PRAGMA user_version")[0][0])
+        if version > VERSION:
+            self.damage = self.damage or newer(version)
 
 
 def _all(names: Collection[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from millrace.events import LogSetAside, PartRestarted
+from millrace.ledger.checkup import damage
 from millrace.process.backup.rota import Rota
 from millrace.process.chores import Chores
 from millrace.process.guard import Guard
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from millrace.process.engine import Engine
 
 PRUNE_EVERY_S: Final = 600.0
+EXAMINE_EVERY_S: Final = 20.0
+EXAMINE_SHARE: Final = 0.05  # of the time, at most, on a large ledger
 
 
 class Care:
@@ -44,11 +47,19 @@ class Care:
             stop=lambda: self._chores.ending,
         )
         self._chores = Chores(
-            {"prune": self._prune, "survey": self._survey.turn, "space": self._give_back, "backup": rota.turn},
+            {
+                "soundness": self._examine,
+                "prune": self._prune,
+                "survey": self._survey.turn,
+                "space": self._give_back,
+                "backup": rota.turn,
+            },
             clock=clock,
             emit=emit,
         )
-        self._guard = Guard(site.places.ledger, self._room, clock=clock, emit=emit)
+        self._ledger = site.places.ledger
+        self._examine_at = clock.monotonic()
+        self._guard = Guard(site.places.ledger, self._room, named=site.places.named, clock=clock, emit=emit)
         self._retention = Retention(moves, reads, clock, emit, self._chores.end)
         self._prune_at = clock.monotonic()
 
@@ -74,6 +85,18 @@ class Care:
         """Start the thread again if it has died."""
         if self._chores.revive():
             self._emit(PartRestarted("chores", "its thread had ended"))
+
+    def _examine(self) -> None:
+        """
+        Let SQLite say whether a file that looks too short lacks anything, time and again while it looks so.
+
+        Nothing is lacking while the log has it; that ends when the log begins anew, with a heartbeat at the latest.
+        """
+        began = self._clock.monotonic()
+        if self._guard.doubtful and began >= self._examine_at:
+            self._reads.damage = self._reads.damage or damage(self._ledger)
+            took_s = self._clock.monotonic() - began
+            self._examine_at = began + max(EXAMINE_EVERY_S, took_s / EXAMINE_SHARE)
 
     def _prune(self) -> None:
         if self._clock.monotonic() >= self._prune_at:

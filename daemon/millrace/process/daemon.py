@@ -15,7 +15,7 @@ from millrace.process.descriptors import allow_files
 from millrace.process.engine import Engine
 from millrace.process.face import Face
 from millrace.process.ground import check_ground
-from millrace.process.lock import take_lock
+from millrace.process.lock import forget_index, note_index, take_lock
 from millrace.process.notify import ServiceManager
 from millrace.process.reload import VERSION, Reloader
 from millrace.process.signals import Signals
@@ -59,12 +59,13 @@ class Daemon:
         self._signals.listen()
         connections = allow_files(sum(queue.max_workers for queue in self._settings.queues.values()))
         check_ground(self._site.places.ledger)
-        take_lock(self._site.places.ledger)
+        lock = take_lock(self._site.places.ledger)
         engine = Engine(self._site, clock=self._clock, emit=self._bus.emit)
         self._bus.add(StuckNotes(engine.daemon, engine.moves.note, self._clock))
         face = Face(self._site, engine, clock=self._clock, bus=self._bus, connections=connections)
         care = Care(self._site, engine, clock=self._clock, emit=self._bus.emit)
         try:
+            note_index(lock, self._site.places.ledger)
             face.start()
             engine.start()
             face.accept()
@@ -77,6 +78,7 @@ class Daemon:
             reloader.begin(engine.ledger.reads.note(VERSION))
             code = self._serve(engine, care, reloader)
         finally:
+            forget_index(lock)
             self._wind_down(engine, face, care)
         return code or _code_of(engine.ledger.writer.failed)  # it may fail as late as in the stop
 

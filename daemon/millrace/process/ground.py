@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Final
 
 from millrace.errors import SettingsError
 from millrace.ledger.database import APPLICATION_ID
+from millrace.ledger.held import lock_path
 from millrace.ledger.ids import new_id
-from millrace.process.lock import lock_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,13 @@ _REMOTE: Final = frozenset({
 })  # fmt: skip
 _MAGIC: Final = b"SQLite format 3\0"
 _HEADER: Final = 100
+# Where they stand in it (https://sqlite.org/fileformat.html, "The Database Header").
+_PAGE_SIZE: Final = slice(16, 18)
+_CHANGES: Final = slice(24, 28)
+_PAGES: Final = slice(28, 32)
 _APPLICATION: Final = slice(68, 72)
+_PAGES_VALID_FOR: Final = slice(92, 96)
+_LARGEST_PAGE: Final = 65_536  # which does not fit its field, and is written as 1
 _OCTAL: Final = re.compile(r"\\([0-7]{3})")
 
 
@@ -73,32 +79,43 @@ def file_system(path: Path, mounts: str) -> str | None:
 
 class Sentry:
     """
-    Watches the file of an open ledger, the log beside it, and the daemon's lock.
+    Watches the file of an open ledger, the log and the index beside it, and the daemon's lock.
+
+    The log and the index stay while the ledger is open: SQLite removes them with the last connection, and the writer
+    keeps one from the start of the daemon to its end.
 
     Whoever removed the lock may have started a second daemon, which then has a lock of its own. So this one does not
     make it anew: it writes nothing any more, and the next one takes over.
+
+    Args:
+        ledger: The file itself.
+        named: What the settings call it, where that is a link: commands follow it wherever it leads by now.
     """
 
-    def __init__(self, ledger: Path) -> None:
+    def __init__(self, ledger: Path, named: Path | None = None) -> None:
         self._ledger = ledger
         self._log = ledger.with_name(f"{ledger.name}-wal")
-        self._file_mark = _mark(ledger)
-        self._log_mark = _mark(self._log)
-        self._lock = lock_path(ledger)
-        self._lock_mark = _mark(self._lock)
-        self._ours = False  # whether the header was seen to say so: that of a fresh ledger is in the log for a while
+        index = ledger.with_name(f"{ledger.name}-shm")
+        self._marks = {path: _mark(path) for path in (named or ledger, ledger, self._log, index, lock_path(ledger))}
+        self._first: bytes | None = None  # the header that was seen first
+        self._short: tuple[int, int] | None = None  # how long the file is, and should be, where it is too short
+        self.doubtful = False  # whether two looks in a row found it so
 
     def look(self) -> str | None:
         """Return why the ledger is not the one that was opened any more; None while it is."""
-        marks = ((self._ledger, self._file_mark), (self._log, self._log_mark), (self._lock, self._lock_mark))
-        for path, opened in marks:
+        for path, opened in self._marks.items():
             found = _mark(path)
-            if opened is not None and found is None:
+            if opened is None:  # there was no log yet
+                self._marks[path] = found
+            elif found is None:
                 return f"{path} was removed under the running daemon"
-            if opened is not None and found != opened:
+            elif found != opened:
                 return f"{path} was replaced by another file under the running daemon"
-        self._log_mark = self._log_mark or _mark(self._log)
-        return self._header_flaw()
+        head = next(self._heads(), None)
+        if head is None or head != next(self._heads(), None):  # a checkpoint writes it at this moment
+            return None
+        self._measure(*head)
+        return self._header_flaw(head[0])
 
     def set_log_aside(self) -> Path | None:
         """
@@ -106,7 +123,7 @@ class Sentry:
 
         SQLite would play it into that other file at the next start, and damage it.
         """
-        if self._log_mark is None or _mark(self._log) != self._log_mark or _mark(self._ledger) == self._file_mark:
+        if self._changed(self._log) or not self._changed(self._ledger):
             return None
         aside = self._log.with_name(f"{self._log.name}.left-{new_id(0)}")
         with suppress(OSError):
@@ -114,28 +131,42 @@ class Sentry:
             return aside
         return None
 
-    def _header_flaw(self) -> str | None:
-        header = next(self._headers(), None)
-        if header is None:
-            return None
+    def _changed(self, path: Path) -> bool:
+        return self._marks[path] is None or _mark(path) != self._marks[path]
+
+    def _measure(self, header: bytes, size: int) -> None:
+        """
+        Note whether the file lacks pages that its header counts: it was cut off, or a checkpoint is under way.
+
+        A checkpoint writes the header first and the end last, and one that was killed leaves it at that; what is not
+        yet in the file is in the log. Only SQLite can tell the two apart: see `ledger.checkup.damage`.
+        """
+        page, pages = (int.from_bytes(header[field]) for field in (_PAGE_SIZE, _PAGES))
+        whole = pages * (_LARGEST_PAGE if page == 1 else page)
+        counted = header[_CHANGES] == header[_PAGES_VALID_FOR]
+        short = (size, whole) if counted and size < whole else None
+        self.doubtful = short is not None and short == self._short
+        self._short = short
+
+    def _header_flaw(self, header: bytes) -> str | None:
         if not header.startswith(_MAGIC):
             return f"{self._ledger} was cut off or overwritten under the running daemon"
-        application = int.from_bytes(header[_APPLICATION])
-        if application == APPLICATION_ID:
-            self._ours = True
-        elif application or self._ours:
+        self._first = self._first or header
+        # That of a fresh ledger lacks the id until the log is moved into the file for the first time.
+        if int.from_bytes(header[_APPLICATION]) != APPLICATION_ID and header != self._first:
             return f"{self._ledger} was overwritten with the database of another program"
         return None
 
-    def _headers(self) -> Iterator[bytes]:
-        """Yield the head of the file, read through descriptors that are open anyway."""
+    def _heads(self) -> Iterator[tuple[bytes, int]]:
+        """Yield the head of the file and its length, read through descriptors that are open anyway."""
+        opened = self._marks[self._ledger]
         for entry in _DESCRIPTORS.iterdir():
             descriptor = int(entry.name)
             with suppress(OSError):  # closed meanwhile
-                if _same(descriptor, self._file_mark):
-                    header = os.pread(descriptor, _HEADER, 0)
-                    if _same(descriptor, self._file_mark):
-                        yield header
+                if _same(descriptor, opened):
+                    header, size = os.pread(descriptor, _HEADER, 0), os.fstat(descriptor).st_size
+                    if _same(descriptor, opened):
+                        yield header, size
 
 
 def _same(descriptor: int, mark: tuple[int, int] | None) -> bool:

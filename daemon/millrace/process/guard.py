@@ -26,15 +26,30 @@ _PROC: Final = Path("/proc")
 
 
 class Guard:
-    """The guard of one open ledger."""
+    """
+    The guard of one open ledger.
 
-    def __init__(self, ledger: Path, room: Room, *, clock: Clock, emit: Emit, log_bound: int = LOG_BOUND) -> None:
+    Args:
+        named: What the settings call it, where that is a link; see `ground.Sentry`.
+        log_bound: Bytes of the log above which somebody is told who keeps it from being cut back.
+    """
+
+    def __init__(
+        self,
+        ledger: Path,
+        room: Room,
+        *,
+        clock: Clock,
+        emit: Emit,
+        named: Path | None = None,
+        log_bound: int = LOG_BOUND,
+    ) -> None:
         self._ledger = ledger
         self._room = room
         self._clock = clock
         self._emit = emit
         self._log_bound = log_bound
-        self._sentry = Sentry(ledger)
+        self._sentry = Sentry(ledger, named)
         self._shut_since: float | None = None
         self._large_since: float | None = None
         self._told_pinned = False
@@ -46,6 +61,11 @@ class Guard:
             self._look_at_room()
             self._look_at_log()
         return ghost
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether the file looks too short, so that somebody should read it."""
+        return self._sentry.doubtful
 
     def after_all(self) -> Path | None:
         """Keep the log of a lost ledger from another that took its place; return where it is now."""

@@ -2,8 +2,8 @@
 One daemon per ledger: a lock on a file beside it, which the kernel lets go of when its holder dies.
 
 An open-file-description lock, because it can be looked at without being taken: a `status` that took it for a moment
-could turn a starting daemon away. (fcntl(2), "Open file description locks".) It lies beside the database itself, as its
-log does, whatever links to it. Its text says whose it is, so that a daemon can be told from other processes.
+could turn a starting daemon away. (fcntl(2), "Open file description locks".) Others look at it through `ledger.held`.
+Its text says whose it is, so that a daemon can be told from other processes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,19 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import struct
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import AlreadyRunning, LedgerError, LedgerFull, MillraceError, SettingsError
+from millrace.ledger.held import MOST, SUFFIX, holder, index_of, lock_path, lock_text, whole_file
 from millrace.ledger.owner import belong
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FLOCK: Final = "hhqqi"  # struct flock: type, whence, start, length, pid
 _PROC: Final = Path("/proc")
-_SUFFIX: Final = ".lock"
-_MOST: Final = 64  # bytes of the text
 
 
 def take_lock(ledger: Path) -> int:
@@ -41,36 +38,33 @@ def take_lock(ledger: Path) -> int:
     """
     file = _opened(lock_path(ledger))
     try:
-        fcntl.fcntl(file, fcntl.F_OFD_SETLK, struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, whole_file(fcntl.F_WRLCK))
+        _say(file, None)
     except BlockingIOError:
         os.close(file)
         raise _taken(ledger, holder(ledger)) from None
+    except OSError as error:
+        raise _trouble(ledger.parent, error) from error
     if (pid := _former_holder(ledger)) is not None:
         os.close(file)
         raise _taken(ledger, pid)
-    try:
-        os.ftruncate(file, 0)
-        os.pwrite(file, _text(os.getpid()), 0)
-    except OSError as error:
-        raise _trouble(ledger.parent, error) from error
     return file
 
 
-def holder(ledger: Path) -> int | None:
-    """Return the pid of the daemon that holds the ledger's lock, None if none does; 0 if it has not yet said."""
-    try:
-        file = os.open(lock_path(ledger), os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        wanted = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, 0, 0, 0)
-        found = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_OFD_GETLK, wanted))
-        if found[0] == fcntl.F_UNLCK:
-            return None
-        pid = os.read(file, _MOST).partition(b" ")[0]
-        return int(pid) if pid.isdigit() else 0
-    finally:
-        os.close(file)
+def note_index(lock: int, ledger: Path) -> None:
+    """Let commands know which index the holder of a lock has mapped. It must have the ledger open."""
+    with suppress(OSError):  # a full disk: they then do without that look
+        _say(lock, index_of(ledger))
+
+
+def forget_index(lock: int) -> None:
+    """
+    Take that back, before the ledger is closed.
+
+    Whoever closes it last removes the index, and a command that comes before this process has ended makes another one.
+    """
+    with suppress(OSError):  # a disk that became read-only: there nobody removes or makes anything
+        _say(lock, None)
 
 
 def is_daemon(pid: int) -> bool:
@@ -78,9 +72,10 @@ def is_daemon(pid: int) -> bool:
     return any(_locks(pid))
 
 
-def lock_path(ledger: Path) -> Path:
-    """Return where the lock of a ledger is."""
-    return Path(os.path.realpath(ledger) + _SUFFIX)
+def _say(lock: int, index: int | None) -> None:
+    text = lock_text(os.getpid(), index)
+    os.pwrite(lock, text, 0)  # before the rest is cut off: whoever looks meanwhile must find whose it is
+    os.ftruncate(lock, len(text))
 
 
 def _former_holder(ledger: Path) -> int | None:
@@ -96,17 +91,13 @@ def _locks(pid: int) -> Iterator[str]:
         for entry in (_PROC / str(pid) / "fd").iterdir():
             with suppress(OSError):
                 name = str(entry.readlink())
-                if _SUFFIX in name and entry.is_file() and _head(entry) == _text(pid):
+                if SUFFIX in name and entry.is_file() and _head(entry).startswith(lock_text(pid)):
                     yield name
 
 
 def _head(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(_MOST)
-
-
-def _text(pid: int) -> bytes:
-    return f"{pid} millrace\n".encode()
+        return file.read(MOST)
 
 
 def _taken(ledger: Path, pid: int | None) -> AlreadyRunning:
@@ -123,7 +114,7 @@ def _opened(path: Path) -> int:
             belong(path.parent, path.parent.parent)
         # Close-on-exec is Python's default: a child that inherited the lock would keep it after our death.
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-        belong(path, path.with_name(path.name.removesuffix(_SUFFIX)))
+        belong(path, path.with_name(path.name.removesuffix(SUFFIX)))
         return file
     except OSError as error:
         raise _trouble(path.parent, error) from error

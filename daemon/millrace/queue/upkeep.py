@@ -134,6 +134,7 @@ class Upkeep:
         poked = self._listener.wait(LOOK_S)
         version = self._ledger.reads.data_version()
         if poked or version != self._seen_version:
+            self._ledger.reads.check_version()
             self._seen_version = version
             for pool in self._pools.values():
                 pool.intake.wake()

@@ -174,6 +174,23 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_are_not(house: House) -> Non
     intake.stop()
 
 
+def test_few_of_large_payloads_wait_in_memory(house: House) -> None:
+    """Two hundred of 500 KB were a hundred megabytes."""
+    job = NewJob("add", "default", f'"{"x" * 250_000}"')
+    house.ledger.moves.accept([job] * 40).wait(LIMIT_S)
+    intake = house.intake(workers=2)
+    house.ledger.on_change.append(lambda changes: intake.wake() if changes.queued else None)  # as the room does
+    (held,) = drain(intake, 1)
+    for _ in range(80):
+        intake.done(held, 0.0001)  # they are short: all of them could be claimed ahead
+    waiting: list[int] = []
+    for _ in range(39):
+        drain(intake, 1)
+        settle(house)
+        waiting.append(len(intake._ready))
+    assert 2 <= max(waiting) <= 6
+
+
 def test_a_worker_takes_its_share_of_short_jobs_and_one_of_others(house: House, until: Until) -> None:
     """A share, so that no worker goes without; one, while jobs are long or nothing is known of them."""
     queue_up(house, 400)

@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import LedgerError
+from millrace.ledger.claim import MOST_BYTES
 from millrace.runner.tray import MOST
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Intake:
         self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
         self._stopped = False
         self._mean_s = 1.0
+        self._fit = MOST_AHEAD  # how many jobs with payloads like those of the last claim may wait in memory
         self._first_then: Claim | None = None  # the first that was ready at the last `tend`
         self.trouble: str | None = None  # why claims fail, if that is told nowhere else
 
@@ -195,7 +197,7 @@ class Intake:
         if self._dry or self._asked or self._stopped:
             return 0
         free = self.limit - self._taken()
-        ahead = min(MOST_AHEAD, int(AHEAD_S * self.limit / max(self._mean_s, 1e-4)))
+        ahead = min(MOST_AHEAD, self._fit, int(AHEAD_S * self.limit / max(self._mean_s, 1e-4)))
         ready = len(self._ready)
         if ready > ahead // 2 and ready >= free:
             return 0
@@ -212,8 +214,11 @@ class Intake:
         claims = ticket.wait() if ticket.error is None else []
         for held in claims:
             self._running.expect(held, self.kind)
+        size = sum(len(held.payload) for held in claims)
         with self._changed:
             self._asked = 0
+            if claims:
+                self._fit = MOST_BYTES * len(claims) // size
             # After an error the next `take` asks again, within half a second. The writer reports what befalls it.
             unheard = ticket.error is not None and not isinstance(ticket.error, LedgerError)
             self.trouble = f"{type(ticket.error).__name__}: {ticket.error}" if unheard else None

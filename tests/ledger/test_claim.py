@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from millrace.ledger import run_counts
+from millrace.ledger import net
 from millrace.ledger.claim import MOST_BYTES
 from millrace.ledger.rows import NewJob
 from tests.ledger.rig import LIMIT_S, Book, hold
@@ -174,7 +174,7 @@ def test_a_run_whose_plan_is_damaged_does_not_stop_the_others(book: Book) -> Non
     works = Works(book)
     works.start(LINE)
     book.sql("UPDATE plan SET text = 'no plan'")
-    run_counts._NETS.clear()  # as in a daemon that has just started
+    net._NETS.clear()  # as in a daemon that has just started
     good = book.accept()
     assert good in [held.job_id for held in book.claim(10)]
 
@@ -197,8 +197,8 @@ def test_a_claim_takes_as_many_bytes_as_the_lock_has_time_for(book: Book, text: 
     book.ledger.on_change.append(lambda changes: woken.append(changes.queued))
     first = book.claim(200)
     assert [held.job_id for held in first] == ids[:most]
-    assert {"q"} in woken, "fewer claims than slots, and nobody would have asked again"
     assert [held.job_id for held in book.claim(200)] == ids[most:]
+    assert {"q"} in woken, "fewer claims than slots, and nobody would have asked again"
     assert book.balanced()
 
 

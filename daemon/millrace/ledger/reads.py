@@ -20,10 +20,10 @@ from millrace.ledger.database import open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range, shown
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
-from millrace.ledger.seals import sealed, unsealed
+from millrace.ledger.seals import sealed
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import AttemptRow, EventRow
 
 _JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures,
-  crashes, daemon_deaths, {payload}, {result}, error, key, run_id, stage, record, source_kind,
+  crashes, daemon_deaths, {payload}, {result}, CAST(error AS BLOB), key, run_id, stage, record, source_kind,
   source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
   FROM job"""
 _JOB: Final = _JOB_WITH.format(payload=f"CAST({sealed('payload')} AS BLOB)", result=f"CAST({sealed('result')} AS BLOB)")
@@ -145,19 +145,15 @@ class Reads(RunReads, FireReads, EffectReads):
             raise NotFound(msg)
         return as_job(found[0], self._checked)
 
-    def _checked(self, text: str) -> str:
-        """Return a value for people to see, from its text with its checksum; of one that is damaged, that it is."""
-        return shown(lambda both: self.whole(unsealed(both, "what is on disk")), text)
-
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""
-        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts
-                   FROM attempt WHERE job_id = ? ORDER BY attempt"""
+        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, CAST(error AS BLOB),
+                   CAST(facts AS BLOB) FROM attempt WHERE job_id = ? ORDER BY attempt"""
         return [as_attempt(row) for row in self.rows(sql, (job_id,))]
 
     def events(self, job_id: str) -> list[EventRow]:
         """Return the decisions about a job, oldest first."""
-        sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
+        sql = "SELECT at, event, reason, actor, CAST(facts AS BLOB) FROM event WHERE job_id = ? ORDER BY id"
         return [as_event(row) for row in self.rows(sql, (job_id,))]
 
     def jobs(self, wanted: JobFilter, *, whole: bool = False) -> Page:

@@ -43,6 +43,9 @@ _JOB_IN_BRIEF: Final = _JOB_WITH.format(
 # Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
 _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
+_IN_STAGES: Final = """  -- how many jobs there are in those stages of a run that have some of a status
+SELECT coalesce(sum(waiting + queued + running + succeeded + dead + cancelled), 0) FROM run_count
+ WHERE run_id = ? AND {status} > 0"""
 _NAMES: Final = ("task", "queue", "client")
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
 _PREFIX_LOOK: Final = 3
@@ -191,6 +194,11 @@ class Reads(RunReads, FireReads, EffectReads):
         if wanted.run is not None and status in _UNDONE:  # of 300,000 jobs of a run, only those that may be put back
             undone = "run_id IS NOT NULL AND status IN ('dead', 'cancelled')"
             return [f"{undone} AND +status = '{status}'"], " INDEXED BY job_undone", ()
+        if wanted.run is not None and status in _PARTIAL:
+            jobs = self.rows(_IN_STAGES.format(status=status), (wanted.run,))[0][0]
+            if jobs <= self.status_counts()[status]:  # of a small run its own jobs, of a large one those that are open
+                stages = f"stage IN (SELECT stage FROM run_count WHERE run_id = ? AND {status} > 0)"  # noqa: S608 - ours
+                return [f"+status = '{status}'", stages], " INDEXED BY job_run", (wanted.run,)
         if status == Status.QUEUED and names:  # of a backlog of half a million, only the lanes that have such jobs
             lanes = f"(queue, client) IN (SELECT queue, client FROM tally WHERE queued > 0 AND {_all(names)})"  # noqa: S608
             queued = self.rows(f"SELECT coalesce(sum(queued), 0) FROM lane WHERE {lanes}", [*names.values()])[0][0]  # noqa: S608

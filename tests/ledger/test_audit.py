@@ -8,6 +8,7 @@ import pytest
 
 from millrace.errors import WrongStatus
 from millrace.ledger.audit import AuditRow, chain, verify
+from millrace.ledger.rows import DAMAGED
 from tests.ledger.rig import LIMIT_S
 from tests.ledger.runs_rig import DIAMOND, Works, plan, stage
 
@@ -40,6 +41,13 @@ def test_an_act_is_written_with_who_and_what(book: Book) -> None:
         (3, "daemon", "settings.reload", "config.toml"),
     ]
     assert rows[2].as_json()["facts"] == {"applied": ["defaults.retries"]}
+
+
+def test_facts_that_are_damaged_hide_no_row(book: Book) -> None:
+    """The chain tells that the row was changed; the list tells what is left."""
+    filled(book)
+    book.sql("UPDATE audit SET facts = '{' WHERE id = 3")
+    assert [row.as_json()["facts"] for row in log_of(book)] == [{}, {}, {"$damaged": DAMAGED}]
 
 
 def test_what_was_refused_is_not_written(book: Book) -> None:

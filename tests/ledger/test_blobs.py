@@ -103,6 +103,14 @@ def test_what_is_not_large_stays_in_its_row(book: Book) -> None:
     assert not folder_of(book.path).exists()
 
 
+def test_what_is_large_is_told_by_bytes(book: Book) -> None:
+    """A text of other letters than those of English takes up twice as many in its row, or four times."""
+    held = book.one(payload=f'"{"ä" * (LARGE // 2)}"')
+    book.ledger.moves.succeed(held, f'"{"😀" * (LARGE // 4)}"', duration_s=0.0).wait(LIMIT_S)
+    assert len(files(book)) == 2
+    assert book.row(held.job_id).result == f'"{"😀" * (LARGE // 4)}"'
+
+
 def test_many_successes_together_keep_their_large_results(book: Book) -> None:
     """Attempts that end together are written by other statements."""
     ids = [book.accept() for _ in range(3)]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from millrace.ledger import run_counts
+from millrace.ledger import net
+from millrace.ledger.claim import MOST_BYTES
 from millrace.ledger.rows import NewJob
 from tests.ledger.rig import LIMIT_S, Book, hold
 from tests.ledger.runs_rig import LINE, Works
@@ -173,7 +174,7 @@ def test_a_run_whose_plan_is_damaged_does_not_stop_the_others(book: Book) -> Non
     works = Works(book)
     works.start(LINE)
     book.sql("UPDATE plan SET text = 'no plan'")
-    run_counts._NETS.clear()  # as in a daemon that has just started
+    net._NETS.clear()  # as in a daemon that has just started
     good = book.accept()
     assert good in [held.job_id for held in book.claim(10)]
 
@@ -186,6 +187,39 @@ def test_payloads_of_any_size_and_text_come_whole(book: Book) -> None:
     ]
     ids = [book.accept(payload=payload) for payload in payloads]
     assert {held.job_id: held.payload for held in book.claim(10)} == dict(zip(ids, payloads, strict=True))
+
+
+@pytest.mark.parametrize(("text", "most"), [("x" * 9_000, 116), ("ü" * 4_900, 106), ("x" * 300_000, 3)])
+def test_a_claim_takes_as_many_bytes_as_the_lock_has_time_for(book: Book, text: str, most: int) -> None:
+    """Each row is written with its payload: two hundred of 500 KB kept everybody else from writing for ten seconds."""
+    ids = [one.id for one in book.ledger.moves.accept([NewJob("add", "q", f'"{text}"')] * (most + 2)).wait(LIMIT_S)]
+    woken: list[set[str]] = []
+    book.ledger.on_change.append(lambda changes: woken.append(changes.queued))
+    first = book.claim(200)
+    assert [held.job_id for held in first] == ids[:most]
+    assert [held.job_id for held in book.claim(200)] == ids[most:]
+    assert {"q"} in woken, "fewer claims than slots, and nobody would have asked again"
+    assert book.balanced()
+
+
+def test_a_payload_above_the_bound_of_a_claim_is_claimed_alone(book: Book) -> None:
+    """A ledger that was written before the bound may have such rows: they must not wait for ever."""
+    small, bad, last = book.accept(), book.accept(), book.accept()
+    book.sql("UPDATE job SET payload = ? WHERE id = ?", (f'"{"x" * 2 * MOST_BYTES}"', bad))
+    assert [held.job_id for held in book.claim(10)] == [small]
+    assert book.claim(10) == []
+    assert book.row(bad).status == "dead", "it was looked at"
+    assert [held.job_id for held in book.claim(10)] == [last]
+
+
+def test_clients_with_large_payloads_take_turns(book: Book) -> None:
+    """Whoever had the room of one claim is behind the others at the next."""
+    for client in ("a", "b"):
+        job = NewJob("add", "q", f'"{"x" * 400_000}"', client=client)
+        book.ledger.moves.accept([job] * 5).wait(LIMIT_S)
+    claims = [shares(book.claim(10)) for _ in range(5)]
+    assert claims == [{"a": 2}, {"b": 2}, {"a": 2}, {"b": 2}, {"a": 1, "b": 1}]
+    assert book.balanced()
 
 
 def test_a_claim_sees_what_was_accepted_in_its_own_batch(book: Book) -> None:

@@ -266,6 +266,20 @@ def test_a_doubt_for_which_a_job_waits_is_told(book: Book) -> None:
     assert book.ledger.moves.effects_to_tell().wait(LIMIT_S) == [("default", "mail-7", held.job_id)]
 
 
+@pytest.mark.parametrize("text", ["CAST(x'7b2261223aff7d' AS TEXT)", "'{\"a\":'"])
+def test_an_effect_that_is_damaged_hides_no_other(book: Book, text: str) -> None:
+    """One flipped bit must not take the list away that somebody settles doubts with."""
+    held = book.one()
+    begin(book, held)
+    end(book, held, "done", "7")
+    begin(book, held, "mail-8")
+    book.sql(f"UPDATE effect SET result = {text}, error = {text} WHERE key = 'mail-7'")  # noqa: S608 - our own text
+    shown = {row.key: row.as_json() for row in book.ledger.reads.effects()}
+    assert shown.keys() == {"mail-7", "mail-8"}
+    assert "$damaged" in shown["mail-7"]["result"]
+    assert shown["mail-7"]["error"]["type"] == "Damaged"
+
+
 def test_effects_are_listed_newest_first_and_by_job(book: Book) -> None:
     """By client, and those in doubt alone."""
     held, other = book.one(), book.one(client="acme")

@@ -88,6 +88,31 @@ def test_what_died_in_a_run_is_found_in_order_without_its_other_jobs(book: Book)
         assert not any("TEMP B-TREE" in plan for plan in made), made
 
 
+@pytest.mark.parametrize("status", ["waiting", "queued", "running"])
+def test_open_jobs_of_a_run_are_found_among_its_own_or_among_the_open_ones(book: Book, status: str) -> None:
+    """Whichever are fewer: a run of three beside a backlog of all others, or one that waits in a run of a million."""
+    works, reads = Works(book), book.ledger.reads
+    run_id = works.start(LINE)
+    works.fan_out(10)
+    held, *rest = works.claim("points")
+    works.succeed(rest)
+    if status != "running":
+        book.ledger.moves.retry(held, ERROR, due_at=START_MS + 9, duration_s=0.0).wait(LIMIT_S)
+    if status == "queued":
+        book.clock.advance(1)
+        book.ledger.moves.promote_due().wait(LIMIT_S)
+    wanted = JobFilter(run=run_id, status=status)
+    assert f"USING INDEX job_{status}" in plans(book, lambda: reads.jobs(wanted))[-1]
+    assert [job.id for job in reads.jobs(wanted).jobs] == [held.job_id]
+    due_at = START_MS + 99_999 if status == "waiting" else None
+    book.ledger.moves.accept([NewJob("add", "other", due_at=due_at) for _ in range(50)]).wait(LIMIT_S)
+    if status == "running":
+        book.claim(50, queue="other")
+    served(book, lambda: reads.jobs(wanted), "USING INDEX job_run (run_id=? AND stage=?)")
+    assert [job.id for job in reads.jobs(replace(wanted, task="p.points", since=START_MS)).jobs] == [held.job_id]
+    assert reads.jobs(replace(wanted, run="none")).jobs == []
+
+
 def test_queued_jobs_of_a_name_are_found_in_their_lanes(book: Book) -> None:
     """One client's three among 600,000 of others: the list walked all of them."""
     for number in range(3):

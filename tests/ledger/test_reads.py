@@ -317,6 +317,40 @@ def test_a_value_that_was_changed_on_disk_is_never_shown_as_the_truth(book: Book
     assert list(altered(reads)) == [f"result of {held.job_id}", f"payload of {other}"]
 
 
+@pytest.mark.parametrize(
+    "damage", ["replace(CAST({0} AS TEXT), '\":', '\";')", "CAST(CAST({0} AS BLOB) || x'e1' AS TEXT)"]
+)
+def test_a_damaged_error_or_fact_hides_neither_its_job_nor_the_others(book: Book, damage: str) -> None:
+    """One flipped bit must not take the list of all jobs from whoever looks for what went wrong."""
+    held = book.one()
+    why = JobError("ValueError", "no")
+    book.ledger.moves.give_up(held, why, duration_s=0.0, cause="retries", facts={"pid": 7}).wait(LIMIT_S)
+    book.ledger.moves.requeue(held.job_id, actor="ann").wait(LIMIT_S)
+    book.sql('UPDATE event SET facts = \'{"via":"slack"}\'')
+    (again,) = book.claim()
+    book.ledger.moves.give_up(again, why, duration_s=0.0, cause="retries").wait(LIMIT_S)
+    other = book.accept()
+    for table, column in (("job", "error"), ("attempt", "error"), ("attempt", "facts"), ("event", "facts")):
+        book.sql(f"UPDATE {table} SET {column} = {damage.format(column)}")  # noqa: S608 - our own text
+    reads = book.ledger.reads
+    assert [job.id for job in reads.jobs(JobFilter()).jobs] == [other, held.job_id]
+    damaged = {"type": "Damaged", "message": "what is on disk is not what was written", "traceback": None}
+    assert book.row(held.job_id).as_json()["error"] == damaged
+    first, second = (one.as_json() for one in reads.attempts(held.job_id))
+    assert (first["error"], second["error"]) == (damaged, damaged)
+    assert first["facts"] == {"$damaged": damaged["message"]}
+    assert [one.as_json()["facts"] for one in reads.events(held.job_id)] == [{"$damaged": damaged["message"]}]
+
+
+def test_a_key_of_an_error_that_is_none_any_more_is_told_as_damage(book: Book) -> None:
+    """The text is JSON all the same."""
+    held = book.one()
+    book.ledger.moves.give_up(held, JobError("ValueError", "no"), duration_s=0.0, cause="retries").wait(LIMIT_S)
+    for text in ('{"typf":"ValueError","message":"no"}', "[1]", "7"):
+        book.sql("UPDATE job SET error = ?", (text,))
+        assert (book.row(held.job_id).error or JobError("", "")).type == "Damaged"
+
+
 def test_a_ledger_that_is_damaged_says_so(book: Book) -> None:
     """The driver's errors leave the room as ours, also in the middle of a balance."""
     book.accept()

@@ -82,6 +82,7 @@ def test_taking_back_wakes_the_queue(book: Book) -> None:
     woken: list[str] = []
     book.ledger.on_change.append(lambda changes: woken.extend(changes.queued))
     successor(book).take_back(set()).wait(LIMIT_S)
+    book.ledger.writer.submit(lambda _tx: None).wait(LIMIT_S)  # others are told once the caller was
     assert woken == ["q"]
 
 

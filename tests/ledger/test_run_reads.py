@@ -8,9 +8,10 @@ import pytest
 
 from millrace.errors import LostClaim, NotFound, ValueDamaged
 from millrace.ledger.plan import Gate
-from millrace.ledger.rows import ProgressRow
+from millrace.ledger.reads import Reads
+from millrace.ledger.rows import JobFilter, ProgressRow
 from millrace.ledger.run_rows import RunFilter
-from millrace.ledger.run_view import view_run
+from millrace.ledger.run_view import view_run, with_arguments
 from tests.ledger.rig import LIMIT_S, START_MS, Book
 from tests.ledger.runs_rig import DIAMOND, LINE, ROUTED, Works, per, plan, stage
 
@@ -57,6 +58,31 @@ def test_runs_are_listed_newest_first_in_pages(works: Works) -> None:
     assert [run.id for run in works.reads.runs(RunFilter(client="acme")).runs] == [ids[3], ids[1]]
     assert works.reads.runs(RunFilter(pipeline="other")).runs == []
     assert works.reads.runs(RunFilter(since=START_MS + 1)).runs == []
+
+
+@pytest.mark.parametrize("text", ["CAST(x'7b2261223aff7d' AS TEXT)", "'{\"a\":'", "'{\"a\":2}'"])
+def test_inputs_that_are_damaged_hide_no_run_and_start_no_job(works: Works, text: str) -> None:
+    """One flipped bit must not take the list of all runs away, and a stage must not run with what nobody gave."""
+    run_id, other = works.start(LINE, inputs='{"a":1}'), works.start(LINE, inputs='{"a":1}')
+    works.book.sql(f"UPDATE run SET inputs = {text} WHERE id = ?", (run_id,))  # noqa: S608 - our own text
+    for page in (works.reads.runs(RunFilter()), works.reads.runs(RunFilter(), whole=True)):
+        assert [run.as_json()["id"] for run in page.runs] == [other, run_id]
+    assert "$damaged" in works.run(run_id).as_json()["inputs"]
+    assert works.run(other).as_json()["inputs"] == {"a": 1}
+    with pytest.raises(ValueDamaged):
+        works.reads.run_inputs(run_id)
+    (job,) = works.reads.jobs(JobFilter(run=run_id)).jobs
+    assert "$damaged" in with_arguments(works.reads, job).as_json()["payload"]
+
+
+def test_many_runs_of_a_pipeline_share_what_is_made_of_its_plan(works: Works) -> None:
+    """From some number of open runs on, each look made it anew, which took almost a millisecond."""
+    runs = [works.start(LINE) for _ in range(60)]
+    nets = {id(works.reads.net(run_id)) for _ in range(2) for run_id in runs}
+    assert len(nets) == 1
+    reads = Reads(works.book.path)
+    assert reads.net(runs[0]) is works.reads.net(runs[1])
+    reads.close()
 
 
 def test_a_job_gets_what_its_record_and_its_run_have(works: Works) -> None:

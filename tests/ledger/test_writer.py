@@ -47,8 +47,9 @@ class Breakable(apsw.Connection):
 class Rig:
     """A writer over a table of notes, at a standstill until `go`, so that the units handed in make one batch."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, patience_ms: int = 50) -> None:
         self.path = path
+        self._patience_ms = patience_ms
         self.clock = OwnClock()
         self.events: list[Event] = []
         self.changes: list[set[str]] = []
@@ -60,7 +61,7 @@ class Rig:
 
     def _connect(self) -> apsw.Connection:
         self.connection = Breakable(str(self.path))
-        self.connection.set_busy_timeout(50)
+        self.connection.set_busy_timeout(self._patience_ms)
         self.connection.pragma("journal_mode", "wal")
         self.connection.execute("CREATE TABLE note (text TEXT UNIQUE)")
         return self.connection
@@ -480,18 +481,29 @@ def test_a_disk_that_is_gone_under_a_caller_ends_the_writer_too(rig: Rig) -> Non
         who(rig, waits=True).wait(LIMIT_S)
 
 
-def test_who_waits_leaves_a_lock_of_another_process_to_the_writer(rig: Rig) -> None:
-    """The caller has a limit for waiting, and the writer has none."""
+def test_who_waits_leaves_a_lock_of_another_process_to_the_writer(tmp_path: Path) -> None:
+    """The caller has a limit for waiting, and the writer has none: not even SQLite's own patience is the caller's."""
+    rig = Rig(tmp_path / "notes.db", patience_ms=60_000)
+    rig.go()
     at_rest(rig)
     other = apsw.Connection(str(rig.path))
     other.execute("BEGIN IMMEDIATE")
-    ticket = who(rig, waits=True)
+    with ThreadPoolExecutor() as threads:
+        handed_in = threads.submit(who, rig, waits=True)
+        try:
+            ticket = handed_in.result(LIMIT_S)
+        except TimeoutError:
+            other.execute("ROLLBACK")
+            raise
     assert not ticket.done
     with pytest.raises(LedgerBusy):
         ticket.wait(0.05)
     other.execute("ROLLBACK")
     other.close()
     assert ticket.wait(LIMIT_S) == "ledger-writer"
+    assert rig.connection is not None
+    assert rig.connection.execute("PRAGMA busy_timeout").fetchall() == [(60_000,)]
+    rig.writer.close()
 
 
 def test_many_who_wait_lose_nothing_and_share_commits(rig: Rig) -> None:

@@ -37,7 +37,7 @@ def drain(intake: Intake, count: int) -> list[Claim]:
         held = intake.take(LIMIT_S)
         assert held is not None, f"only {len(taken)} of {count} came"
         taken.append(held)
-        intake.done(0.0)
+        intake.done(held, 0.0)
     return taken
 
 
@@ -113,7 +113,7 @@ def test_a_wake_races_with_every_claim_and_no_job_is_left(house: House) -> None:
             held = intake.take(0.2)
             if held is not None:
                 taken.append(held)
-                intake.done(0.0)
+                intake.done(held, 0.0)
 
     def submit() -> None:
         for _ in range(total // 3):
@@ -138,7 +138,7 @@ def test_no_more_run_than_the_limit(house: House) -> None:
     settle(house)
     assert intake.take(0.001) is None
     assert intake.busy == 2
-    intake.done(0.0)
+    intake.done(first, 0.0)
     assert intake.take(LIMIT_S) is not None
 
 
@@ -147,11 +147,12 @@ def test_the_worker_that_frees_a_slot_finds_the_next_claim_ready(house: House, u
     queue_up(house, 150)
     intake = house.intake(workers=1)
     drain(intake, 60)  # short jobs: some are claimed ahead now
-    assert intake.take(LIMIT_S) is not None
+    held = intake.take(LIMIT_S)
+    assert held is not None
     until(lambda: bool(intake._ready))
     standing = hold(house.ledger)
     assert intake.take(0) is None, "the only slot is taken"
-    intake.done(0.0)
+    intake.done(held, 0.0)
     assert intake.take(0) is not None
     standing.go()
 
@@ -160,15 +161,34 @@ def test_short_jobs_are_claimed_ahead_and_long_ones_are_not(house: House) -> Non
     """About fifty milliseconds of work, and never more than the bound: what is claimed ahead dies with the daemon."""
     queue_up(house, 400)
     intake = house.intake(workers=2)
-    assert intake.take(LIMIT_S) is not None
+    held = intake.take(LIMIT_S)
+    assert held is not None
     settle(house)
     assert len(intake._ready) <= 2, "nothing is known of these jobs yet: no hoarding"
     for _ in range(60):
-        intake.done(0.0001)
-        assert intake.take(LIMIT_S) is not None
+        intake.done(held, 0.0001)
+        held = intake.take(LIMIT_S)
+        assert held is not None
     settle(house)
     assert 2 < len(intake._ready) <= MOST_AHEAD + 2
     intake.stop()
+
+
+def test_few_of_large_payloads_wait_in_memory(house: House) -> None:
+    """Two hundred of 500 KB were a hundred megabytes."""
+    job = NewJob("add", "default", f'"{"x" * 250_000}"')
+    house.ledger.moves.accept([job] * 40).wait(LIMIT_S)
+    intake = house.intake(workers=2)
+    house.ledger.on_change.append(lambda changes: intake.wake() if changes.queued else None)  # as the room does
+    (held,) = drain(intake, 1)
+    for _ in range(80):
+        intake.done(held, 0.0001)  # they are short: all of them could be claimed ahead
+    waiting: list[int] = []
+    for _ in range(39):
+        drain(intake, 1)
+        settle(house)
+        waiting.append(len(intake._ready))
+    assert 2 <= max(waiting) <= 6
 
 
 def test_a_worker_takes_its_share_of_short_jobs_and_one_of_others(house: House, until: Until) -> None:
@@ -207,11 +227,13 @@ def test_a_lower_limit_holds_at_once_and_a_higher_one_wakes(house: House, until:
     intake = house.intake(workers=1, most=4)
     intake.set_limit(99)
     assert intake.limit == 4
-    for _ in range(3):
-        assert intake.take(LIMIT_S) is not None
+    taken = [intake.take(LIMIT_S) for _ in range(3)]
+    (held, _, _) = taken
+    assert held is not None
+    assert None not in taken
     intake.set_limit(0)
     assert intake.limit == 1
-    intake.done(0.0)
+    intake.done(held, 0.0)
     assert intake.take(0.001) is None, "two still run"
     found: list[Claim | None] = []
     worker = threading.Thread(target=lambda: found.append(intake.take(LIMIT_S)))
@@ -226,11 +248,32 @@ def test_a_stuck_thread_holds_a_job_but_no_slot(house: House) -> None:
     """Its replacement may take the next job."""
     queue_up(house, 3)
     intake = house.intake(workers=1)
+    stuck = intake.take(LIMIT_S)
+    assert stuck is not None
+    assert intake.take(0.001) is None
+    intake.set_stuck({(stuck.job_id, stuck.attempt)})
     assert intake.take(LIMIT_S) is not None
     assert intake.take(0.001) is None
-    intake.set_stuck(1)
-    assert intake.take(LIMIT_S) is not None
+
+
+def test_a_stuck_thread_that_ends_lends_its_slot_to_nobody(house: House) -> None:
+    """Not until upkeep looks again, nor by a look that is old by then: a queue of one worker would run two jobs."""
+    queue_up(house, 3)
+    intake = house.intake(workers=1)
+    stuck = intake.take(LIMIT_S)
+    assert stuck is not None
+    intake.set_stuck({(stuck.job_id, stuck.attempt)})
+    other = intake.take(LIMIT_S)
+    assert other is not None
+    intake.done(stuck, 60.0)
+    assert (intake.busy, intake.stuck) == (1, 0)
     assert intake.take(0.001) is None
+
+    intake.set_stuck({(stuck.job_id, stuck.attempt)})
+    assert (intake.busy, intake.stuck) == (1, 0)
+    assert intake.take(0.001) is None
+    intake.done(other, 0.0)
+    assert intake.take(LIMIT_S) is not None
 
 
 def test_a_stop_hands_back_what_was_not_started(house: House, until: Until) -> None:
@@ -348,7 +391,7 @@ def test_what_was_claimed_ahead_of_long_jobs_goes_back(house: House) -> None:
     (urgent,) = moves.accept([NewJob("add", "default", priority=1000)]).wait(LIMIT_S)
     intake.wake()
     for held in at_work:
-        intake.done(10.0)
+        intake.done(held, 10.0)
         house.running.end(held)
         moves.succeed(held, "1", duration_s=10.0).wait(LIMIT_S)
     following = intake.take(LIMIT_S)

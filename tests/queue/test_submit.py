@@ -182,6 +182,23 @@ def test_many_are_answered_in_order(house: House, count: int) -> None:
     assert house.ledger.reads.status_counts()["queued"] == count == len(ids)
 
 
+def test_what_a_thread_works_out_while_settings_change_holds_for_the_old_ones_only(house: House) -> None:
+    """A client that was removed was taken until the next reload, if a submission for it was under way at this one."""
+    new = house.settings.model_copy(update={"clients": {}})
+
+    class Reloading:
+        @property
+        def retries(self) -> int:  # the last that is looked up for a place
+            house.submitter.apply(new)
+            return 0
+
+    old = house.settings.model_copy(update={"defaults": Reloading()})
+    house.submitter.apply(old)
+    assert house.submitter.prepare(Submission("add", client="acme")).max_attempts == 1, "it began before"
+    with pytest.raises(UnknownTask, match="acme"):
+        house.submitter.prepare(Submission("add", client="acme"))
+
+
 def test_errors_stand_in_their_places(house: House) -> None:
     """Unreadable, unfit, in conflict: each refuses itself and nothing else."""
     unread = TooLarge("that line")

@@ -7,12 +7,12 @@ Submissions and starts of runs are not in it: the row of the job or the run name
 
 from __future__ import annotations
 
-import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.clock import rfc3339
 from millrace.ledger.history import dump, shown
+from millrace.ledger.rows import facts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -69,7 +69,7 @@ class AuditRow(NamedTuple):
 
     def shown_facts(self) -> dict[str, Any]:
         """Return what else matters, for people: the hash is over the text as it is stored."""
-        return shown(json.loads(self.facts)) if self.facts else {}
+        return shown(facts_of(self.facts)) if self.facts else {}
 
 
 class Verified(NamedTuple):

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # From about here on a file costs its caller no more than the row (`bench/blobs.py`): below, its two syncs cost more
 # than the copies. What counts is everybody else: small submissions beside large ones take a tenth of the time.
-LARGE: Final = 512 * 2**10  # characters
+LARGE: Final = 512 * 2**10  # bytes
 SUFFIX: Final = "-blobs"
 MARK: Final = "@"  # no JSON text begins with it
 _FORM: Final = re.compile(r"@([0-9a-f-]{36}):([0-9a-f]{32}):([0-9]{1,15})")
@@ -60,6 +60,16 @@ def reference(text: str | None) -> Reference | None:
 def is_reference(text: str) -> bool:
     """Return whether a text stands for a large value."""
     return text.startswith(MARK)
+
+
+def size_of(text: str) -> int:
+    """Return how many bytes a text has."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
+def is_large(text: str) -> bool:
+    """Return whether a value belongs into a file."""
+    return size_of(text) > LARGE
 
 
 def folder_of(ledger: str | Path) -> Path:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import LostClaim, ValueDamaged
 from millrace.ledger import arguments, editions
+from millrace.ledger.blobs import size_of
 from millrace.ledger.finish import End, finish
 from millrace.ledger.rows import Claim, JobError
 from millrace.ledger.seals import checksum
@@ -27,20 +28,30 @@ SELECT client, vtime, queued FROM lane
 _FIRST: Final = """SELECT id FROM job WHERE status = 'queued' AND queue = ?1 AND client = ?2
   ORDER BY priority DESC, queued_at, id LIMIT ?3"""
 
+# A row is written anew with its payload: so many bytes take about as long as a batch may hold the write lock, and that
+# many may wait in memory.
+MOST_BYTES: Final = 2**20
+_OUTLINE: Final = 2  # columns of a row that was left out: its id, and the bytes of its payload
+
 # One row for all: the driver gives up the interpreter's lock at each row, and gets it back only when a job lets go of
-# it. Large payloads are looked up one by one: together they might be more than a value of SQLite can hold.
-_NEXT: Final = f"""  -- the first queued jobs of a lane; served by job_queued
-SELECT CAST(json_group_array(json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths,
-    max_attempts, iif(octet_length(payload) <= {arguments.SMALL}, payload, NULL), correlation_id, run_id, stage, record,
-    payload_hash)) AS BLOB)
+# it. Large payloads are looked up one by one: together they might be more than a value of SQLite can hold. So are the
+# columns behind them, which SQLite finds only by reading the payload.
+_ROW: Final = """json_array(priority, queued_at, id, task, attempt + 1, failures, crashes, daemon_deaths, max_attempts,
+  {payload}, correlation_id, run_id, stage, record, payload_hash)"""
+_NEXT: Final = f"""  -- the first queued jobs of a lane; of large payloads only how large; served by job_queued
+SELECT CAST(json_group_array(iif(octet_length(payload) <= {arguments.SMALL}, {_ROW.format(payload="payload")},
+    json_array(id, octet_length(payload)))) AS BLOB)
   FROM job WHERE id IN ({_FIRST})"""  # noqa: S608 - made of our own text
+
+_ORDER: Final = f"""  -- the same jobs, in the order in which they should start
+SELECT CAST(json_group_array(id) AS BLOB) FROM ({_FIRST})"""  # noqa: S608
+
+_LARGE: Final = f"""  -- a job of which the payload was too large to come with the others
+SELECT CAST({_ROW.format(payload="NULL")} AS BLOB), CAST(payload AS BLOB) FROM job WHERE id = ?"""  # noqa: S608
 
 _CLAIM: Final = f"""  -- the same jobs, fenced by their new attempt
 UPDATE job SET status = 'running', attempt = attempt + 1, daemon = ?4, started_at = ?5
  WHERE status = 'queued' AND id IN ({_FIRST})"""  # noqa: S608
-
-_PAYLOAD: Final = """  -- a payload that was too large to come with the others
-SELECT CAST(payload AS BLOB) FROM job WHERE id = ?"""
 
 _SERVED: Final = """  -- advance the lane's virtual time by what it was given
 UPDATE lane SET vtime = vtime + ? WHERE queue = ? AND client = ?"""
@@ -50,7 +61,7 @@ _DAMAGED: Final = JobError("Damaged", "the payload on disk is not the one that w
 
 def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping[str, float]) -> list[Claim]:
     """
-    Claim up to `slots` jobs of a queue for a daemon.
+    Claim up to `slots` jobs of a queue for a daemon; fewer, but at least one, if their payloads are large together.
 
     Args:
         slots: How many at most, ≥ 1.
@@ -59,25 +70,65 @@ def claim(tx: Transaction, queue: str, slots: int, daemon: str, weights: Mapping
     """
     lanes = tx.rows(_LANES, (queue,))
     claims: list[Claim] = []
+    room = MOST_BYTES
     for client, share in _shares(lanes, slots, weights):
-        taken = _taken(tx, queue, client, share, daemon)
-        claims += [held for row in sorted(taken, key=_order) if (held := _checked(tx, queue, client, daemon, row))]
+        taken, room = _taken(tx, (queue, client), share, room, daemon)
+        claims += [held for row in taken if (held := _checked(tx, queue, client, daemon, row))]
         if len(lanes) > 1:
-            tx.run(_SERVED, (share / weights.get(client, 1.0), queue, client))
+            tx.run(_SERVED, ((share if room else len(taken)) / weights.get(client, 1.0), queue, client))
+        if not room:
+            tx.changes.queued.add(queue)  # fewer claims than were asked for, and yet there may be more work
+            break
     return _with_arguments(tx, [held for held in claims if not _superseded(tx, held, daemon)])
 
 
-def _taken(tx: Transaction, queue: str, client: str, share: int, daemon: str) -> list[list[Any]]:
-    """Make up to `share` queued jobs of a lane running, and count them; return their rows."""
-    ((found,),) = tx.rows(_NEXT, (queue, client, share))
-    # A text that is damaged must not keep the others from being claimed; by its checksum it is found out further below.
-    rows: list[list[Any]] = json.loads(found.decode(errors="replace"))
-    if tx.run(_CLAIM, (queue, client, share, daemon, tx.now_ms)) != len(rows):
+def _taken(tx: Transaction, lane: tuple[str, str], share: int, room: int, daemon: str) -> tuple[list[list[Any]], int]:
+    """
+    Make up to `share` queued jobs of a lane running, and count them.
+
+    Args:
+        lane: Its queue and client.
+        room: How many bytes their payloads may have together, > 0.
+    Returns: Their rows, in the order in which they should start, and the room that is left.
+    """
+    ((found,),) = tx.rows(_NEXT, (*lane, share))
+    rows = _read(found)
+    if len(found) > room or any(len(row) == _OUTLINE for row in rows):
+        rows, room = _fitting(tx, lane, rows, room)
+    else:
+        room -= len(found)
+    if tx.run(_CLAIM, (*lane, len(rows), daemon, tx.now_ms)) != len(rows):
         raise LostClaim("the queue changed within the transaction that looked at it")
     for (task, run_id, stage), number in Counter((row[3], row[11], row[12]) for row in rows).items():
-        tx.moved((queue, client, task), Status.QUEUED, Status.RUNNING, number)
+        tx.moved((*lane, task), Status.QUEUED, Status.RUNNING, number)
         tx.runs.moved(run_id, stage, Status.QUEUED, Status.RUNNING, number)
-    return rows
+    return sorted(rows, key=_order), room
+
+
+def _read(found: bytes) -> Any:
+    # A text that is damaged must not keep the others from being claimed; by its checksum it is found out further below.
+    return json.loads(found.decode(errors="replace"))
+
+
+def _fitting(tx: Transaction, lane: tuple[str, str], rows: list[list[Any]], room: int) -> tuple[list[list[Any]], int]:
+    """Return the first of these rows, as many as have room and one in any case, and the room that is left."""
+    found: dict[str, list[Any]] = {row[0] if len(row) == _OUTLINE else row[2]: row for row in rows}
+    ((order,),) = tx.rows(_ORDER, (*lane, len(rows)))
+    fitting: list[list[Any]] = []
+    for job_id in _read(order):
+        row = found[job_id]
+        room -= row[1] if len(row) == _OUTLINE else size_of(row[9])
+        if room < 0 and fitting:
+            break
+        fitting.append(_large(tx, job_id) if len(row) == _OUTLINE else row)
+    return fitting, max(0, room)
+
+
+def _large(tx: Transaction, job_id: str) -> list[Any]:
+    ((found, payload),) = tx.rows(_LARGE, (job_id,))
+    row: list[Any] = _read(found)
+    row[9] = payload.decode(errors="replace")
+    return row
 
 
 def _superseded(tx: Transaction, held: Claim, daemon: str) -> bool:
@@ -153,9 +204,6 @@ def _checked(tx: Transaction, queue: str, client: str, daemon: str, row: list[An
     """Return the claim of a row; None, and the job is dead, if its payload is not what was accepted."""
     (_, queued_at, job_id, task, attempt, failures, crashes, deaths, max_attempts, payload, correlation, run_id, stage,
      record, digest) = row  # fmt: skip
-    if payload is None:
-        ((found,),) = tx.rows(_PAYLOAD, (job_id,))
-        payload = found.decode(errors="replace")
     held = Claim(
         job_id, task, queue, client, attempt, failures, crashes, deaths, max_attempts, payload, correlation,
         queued_at, tx.now_ms, run_id, stage, record,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
 from millrace.ledger.effect_rows import EffectCounts, EffectRow
-from millrace.ledger.parse import in_brief
-from millrace.ledger.rows import JobError
+from millrace.ledger.parse import as_error, as_text, in_brief
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,9 +20,9 @@ _RUNS: Final = """EXISTS (SELECT 1 FROM job
   WHERE job.id = effect.job_id AND job.attempt = effect.attempt AND job.status = 'running')"""
 _IN_DOUBT: Final = f"{_OPEN} AND (status = 'doubt' OR NOT {_RUNS})"
 _EFFECT_WITH: Final = f"""SELECT client, key, CASE WHEN {_IN_DOUBT} THEN 'doubt' ELSE status END, call, {{result}},
-  error, job_id, attempt, at, ended_at, doubt_at, told_at, settled_by FROM effect"""  # noqa: S608 - our own text
-_EFFECT: Final = _EFFECT_WITH.format(result="result")
-_EFFECT_IN_BRIEF: Final = _EFFECT_WITH.format(result=in_brief("result"))
+  CAST(error AS BLOB), job_id, attempt, at, ended_at, doubt_at, told_at, settled_by FROM effect"""  # noqa: S608 - our own text
+_EFFECT: Final = _EFFECT_WITH.format(result="CAST(result AS BLOB)")
+_EFFECT_IN_BRIEF: Final = _EFFECT_WITH.format(result=f"CAST({in_brief('result')} AS BLOB)")
 
 
 class EffectReads:
@@ -81,5 +79,5 @@ class EffectReads:
 
 def _effect(row: tuple[Any, ...], value: Whole) -> EffectRow:
     client, key, status, call, result, error, *rest = row
-    result = None if result is None else value(result)
-    return EffectRow(client, key, status, call, result, JobError(**json.loads(error)) if error else None, *rest)
+    result = None if result is None else value(as_text(result))
+    return EffectRow(client, key, status, call, result, as_error(error), *rest)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from millrace.clock import rfc3339
+from millrace.ledger.rows import value_of
 
 if TYPE_CHECKING:
     from millrace.ledger.rows import JobError
@@ -86,7 +86,7 @@ class EffectRow:
             "client": self.client,
             "status": self.status,
             "call": self.what or None,
-            "result": json.loads(self.result) if self.result is not None else None,
+            "result": None if self.result is None else value_of(self.result),
             "error": self.error.as_json() if self.error else None,
             "job_id": self.job_id,
             "attempt": self.attempt,

@@ -25,7 +25,7 @@ from millrace.ledger import (
     steps,
     tokens,
 )
-from millrace.ledger.blobs import LARGE
+from millrace.ledger.blobs import is_large
 from millrace.ledger.finish import End
 from millrace.ledger.fire_moves import FireMoves
 from millrace.ledger.parcels import parcel
@@ -72,7 +72,7 @@ class Moves(RunMoves, FireMoves):
 
     def accept(self, jobs: Sequence[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
         """Accept jobs, all or none; see `accept.accept`, and `Writer.submit` for a caller who waits."""
-        if self._blobs is not None and any(len(job.payload) > LARGE for job in jobs):
+        if self._blobs is not None and any(is_large(job.payload) for job in jobs):
             return parcel(
                 self._blobs,
                 [job.payload for job in jobs],
@@ -99,7 +99,7 @@ class Moves(RunMoves, FireMoves):
 
     def finish(self, held: Claim, end: End) -> Ticket[Status]:
         """End an attempt; see `finish.finish`."""
-        if end.result is not None and len(end.result) > LARGE and self._blobs is not None:
+        if end.result is not None and is_large(end.result) and self._blobs is not None:
             return parcel(self._blobs, [end.result], lambda kept: self._finish(held, end._replace(result=kept[0])))
         return self._finish(held, end)
 

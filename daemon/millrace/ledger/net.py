@@ -5,9 +5,16 @@ once per plan.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from millrace.ledger.plan import Gate, Plan, PlanStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# By the ids of plans. These never change, so that what was made of one holds for as long as the process lives.
+_NETS: Final[dict[str, Net]] = {}
+_MOST_NETS: Final = 200
 
 
 class Node(NamedTuple):
@@ -108,6 +115,21 @@ class Net:
             if reached & {*node.inner, *node.outer, *self._waits[node.name]}:
                 reached.add(node.name)
         return tuple(node.name for node in self.of_run if node.edited and node.name in reached)
+
+
+def net_of(plan_id: str, text: Callable[[], str]) -> Net:
+    """
+    Return the net of a plan.
+
+    Args:
+        text: Looks the plan up, if it is not known yet.
+    """
+    net = _NETS.get(plan_id)
+    if net is None:
+        if len(_NETS) >= _MOST_NETS:
+            _NETS.clear()
+        net = _NETS[plan_id] = Net(Plan.from_json(text()))
+    return net
 
 
 def _waits(stage: PlanStage) -> dict[str, None]:

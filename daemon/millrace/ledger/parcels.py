@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from millrace.errors import LedgerError, LedgerFull
-from millrace.ledger.blobs import LARGE, Blobs, reference
+from millrace.ledger.blobs import Blobs, is_large, reference
 from millrace.ledger.ticket import Ticket
 
 if TYPE_CHECKING:
@@ -28,8 +28,9 @@ def parcel(blobs: Blobs, values: Sequence[str], hand_in: Callable[[Sequence[str]
     kept: list[str] = []
     try:
         for value in values:
-            kept.append(blobs.put(value) if len(value) > LARGE else value)
-            if len(value) > LARGE and (found := reference(kept[-1])) is not None:
+            large = is_large(value)
+            kept.append(blobs.put(value) if large else value)
+            if large and (found := reference(kept[-1])) is not None:
                 names.append(found.name)
     except LedgerError as error:
         blobs.discard(names)

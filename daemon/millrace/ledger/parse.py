@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from millrace.errors import NotFound, ValueDamaged
 from millrace.ledger.blobs import reference
-from millrace.ledger.rows import AttemptRow, EventRow, JobError, JobRow, Source
+from millrace.ledger.rows import DAMAGED, AttemptRow, EventRow, JobError, JobRow, Source, facts_of
 from millrace.ledger.run_rows import RunRow
 
 Whole = Callable[[str], str]
@@ -17,6 +17,7 @@ Whole = Callable[[str], str]
 SMALL: Final = 50_000  # bytes of a value that is in a list: a page of a thousand jobs has a hundred megabytes at most
 _HEX: Final = re.compile(r"[0-9a-f]{1,32}")
 _DASHES: Final = (8, 12, 16, 20)
+_DAMAGED: Final = JobError("Damaged", DAMAGED)
 
 
 def shown(whole: Whole, text: str) -> str:
@@ -49,8 +50,8 @@ def as_job(row: tuple[Any, ...], whole: Whole) -> JobRow:
     (*head, payload, result, error, key, run_id, stage, record, source_kind, source_name, correlation, created_at,
      queued_at, due_at, started_at, finished_at, duration_ms, cancel_by) = row  # fmt: skip
     return JobRow(  # type: ignore[call-arg] # the columns before the result, in the order of the fields
-        *head, whole(_text(payload)), None if result is None else whole(_text(result)), _error(error), key, run_id,
-        stage, record, Source(source_kind, source_name), correlation, created_at, queued_at, due_at, started_at,
+        *head, whole(as_text(payload)), None if result is None else whole(as_text(result)), as_error(error), key,
+        run_id, stage, record, Source(source_kind, source_name), correlation, created_at, queued_at, due_at, started_at,
         finished_at, _seconds(duration_ms), cancel_by is not None,
     )  # fmt: skip
 
@@ -59,7 +60,7 @@ def as_attempt(row: tuple[Any, ...]) -> AttemptRow:
     """Return the attempt of a database row."""
     attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts = row
     return AttemptRow(
-        attempt, outcome, daemon, started_at, ended_at, _seconds(duration_ms), _error(error), _facts(facts)
+        attempt, outcome, daemon, started_at, ended_at, _seconds(duration_ms), as_error(error), _facts(facts)
     )
 
 
@@ -74,8 +75,8 @@ def as_run(row: tuple[Any, ...], counts: dict[str, dict[str, int]], records: dic
     (run_id, pipeline, client, status, inputs, edition, source_kind, source_name, correlation, key, created_at,
      finished_at, cancel_by) = row  # fmt: skip
     return RunRow(
-        run_id, pipeline, client, status, whole(inputs), counts, records, edition, Source(source_kind, source_name),
-        correlation, key, created_at, finished_at, cancel_by is not None,
+        run_id, pipeline, client, status, whole(as_text(inputs)), counts, records, edition,
+        Source(source_kind, source_name), correlation, key, created_at, finished_at, cancel_by is not None,
     )  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def prefix_range(text: str, of: str = "a job") -> tuple[str, str]:
     return low, low + "~"
 
 
-def _text(data: bytes) -> str:
+def as_text(data: bytes) -> str:
     """Return a text as it is on disk: one that is damaged must not hide its row, nor the others of a list."""
     return data.decode(errors="replace")
 
@@ -105,10 +106,13 @@ def _seconds(ms: int | None) -> float | None:
     return None if ms is None else ms / 1000
 
 
-def _error(text: str | None) -> JobError | None:
-    return JobError(**json.loads(text)) if text else None
+def as_error(data: bytes | None) -> JobError | None:
+    """Return an error as it is on disk; of one that is damaged, that it is."""
+    try:
+        return JobError(**json.loads(as_text(data))) if data else None
+    except (ValueError, TypeError):
+        return _DAMAGED
 
 
-def _facts(text: str | None) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(text) if text else {}
-    return found
+def _facts(data: bytes | None) -> dict[str, Any]:
+    return facts_of(as_text(data)) if data else {}

@@ -20,10 +20,10 @@ from millrace.ledger.database import VERSION, newer, open_reader, translate
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range, shown
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
 from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
-from millrace.ledger.seals import sealed, unsealed
+from millrace.ledger.seals import sealed
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from millrace.ledger.rows import AttemptRow, EventRow
 
 _JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures,
-  crashes, daemon_deaths, {payload}, {result}, error, key, run_id, stage, record, source_kind,
+  crashes, daemon_deaths, {payload}, {result}, CAST(error AS BLOB), key, run_id, stage, record, source_kind,
   source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
   FROM job"""
 _JOB: Final = _JOB_WITH.format(payload=f"CAST({sealed('payload')} AS BLOB)", result=f"CAST({sealed('result')} AS BLOB)")
@@ -43,6 +43,9 @@ _JOB_IN_BRIEF: Final = _JOB_WITH.format(
 # Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
 _FEW: Final = 20_000
 _PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
+_IN_STAGES: Final = """  -- how many jobs there are in those stages of a run that have some of a status
+SELECT coalesce(sum(waiting + queued + running + succeeded + dead + cancelled), 0) FROM run_count
+ WHERE run_id = ? AND {status} > 0"""
 _NAMES: Final = ("task", "queue", "client")
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
 _PREFIX_LOOK: Final = 3
@@ -145,19 +148,15 @@ class Reads(RunReads, FireReads, EffectReads):
             raise NotFound(msg)
         return as_job(found[0], self._checked)
 
-    def _checked(self, text: str) -> str:
-        """Return a value for people to see, from its text with its checksum; of one that is damaged, that it is."""
-        return shown(lambda both: self.whole(unsealed(both, "what is on disk")), text)
-
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""
-        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, error, facts
-                   FROM attempt WHERE job_id = ? ORDER BY attempt"""
+        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, CAST(error AS BLOB),
+                   CAST(facts AS BLOB) FROM attempt WHERE job_id = ? ORDER BY attempt"""
         return [as_attempt(row) for row in self.rows(sql, (job_id,))]
 
     def events(self, job_id: str) -> list[EventRow]:
         """Return the decisions about a job, oldest first."""
-        sql = "SELECT at, event, reason, actor, facts FROM event WHERE job_id = ? ORDER BY id"
+        sql = "SELECT at, event, reason, actor, CAST(facts AS BLOB) FROM event WHERE job_id = ? ORDER BY id"
         return [as_event(row) for row in self.rows(sql, (job_id,))]
 
     def jobs(self, wanted: JobFilter, *, whole: bool = False) -> Page:
@@ -195,6 +194,11 @@ class Reads(RunReads, FireReads, EffectReads):
         if wanted.run is not None and status in _UNDONE:  # of 300,000 jobs of a run, only those that may be put back
             undone = "run_id IS NOT NULL AND status IN ('dead', 'cancelled')"
             return [f"{undone} AND +status = '{status}'"], " INDEXED BY job_undone", ()
+        if wanted.run is not None and status in _PARTIAL:
+            jobs = self.rows(_IN_STAGES.format(status=status), (wanted.run,))[0][0]
+            if jobs <= self.status_counts()[status]:  # of a small run its own jobs, of a large one those that are open
+                stages = f"stage IN (SELECT stage FROM run_count WHERE run_id = ? AND {status} > 0)"  # noqa: S608 - ours
+                return [f"+status = '{status}'", stages], " INDEXED BY job_run", (wanted.run,)
         if status == Status.QUEUED and names:  # of a backlog of half a million, only the lanes that have such jobs
             lanes = f"(queue, client) IN (SELECT queue, client FROM tally WHERE queued > 0 AND {_all(names)})"  # noqa: S608
             queued = self.rows(f"SELECT coalesce(sum(queued), 0) FROM lane WHERE {lanes}", [*names.values()])[0][0]  # noqa: S608

@@ -19,6 +19,7 @@ class Source(NamedTuple):
     name: str = ""
 
 
+DAMAGED: Final = "what is on disk is not what was written"
 FROM_API: Final = Source("api")
 
 
@@ -212,7 +213,13 @@ def value_of(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return {"$damaged": "what is on disk is not what was written"}
+        return {"$damaged": DAMAGED}
+
+
+def facts_of(text: str) -> dict[str, Any]:
+    """Return the facts that a text holds; of one that is damaged on disk, that it is."""
+    found = value_of(text)
+    return found if isinstance(found, dict) else {"$damaged": DAMAGED}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from millrace.ledger.net import Net
-from millrace.ledger.plan import Plan
+from millrace.ledger.net import net_of
 from millrace.ledger.states import Status
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     import apsw
 
-    from millrace.ledger.net import Node
+    from millrace.ledger.net import Net, Node
 
 _COLUMNS: Final = (*(status.value for status in Status), "skipped")
 _PLACE: Final = {name: place for place, name in enumerate(_COLUMNS)}
@@ -34,10 +33,6 @@ SELECT text FROM plan WHERE id = ?"""
 _ADD: Final = f"""  -- add the batch's changes to the counters of a stage
 UPDATE run_count SET {", ".join(f"{name} = {name} + ?" for name in _COLUMNS)}
  WHERE run_id = ? AND stage = ?"""  # noqa: S608 - our own columns
-
-# Plans never change, so that what was made of one holds for as long as the process lives.
-_NETS: Final[dict[str, Net]] = {}
-_MOST_NETS: Final = 200
 
 
 class Book:
@@ -118,7 +113,8 @@ class RunCounts:
         if not found:
             return None
         counts = self._rows(_COUNTS, (run_id,))
-        book = Book(run_id, found[0], self._net(found[0][1]), {row[0]: row[1] for row in counts})
+        net = net_of(found[0][1], lambda: self._rows(_PLAN, (found[0][1],))[0][0])
+        book = Book(run_id, found[0], net, {row[0]: row[1] for row in counts})
         book.counts = {row[0]: list(row[2:]) for row in counts}
         for change in self._changes:
             if change[0] == run_id:
@@ -130,15 +126,6 @@ class RunCounts:
 
     def _rows(self, sql: str, values: tuple[Any, ...]) -> list[Any]:
         return self._connection.execute(sql, values).fetchall()
-
-    def _net(self, plan_id: str) -> Net:
-        net = _NETS.get(plan_id)
-        if net is None:
-            if len(_NETS) >= _MOST_NETS:
-                _NETS.clear()
-            found = self._rows(_PLAN, (plan_id,))
-            net = _NETS[plan_id] = Net(Plan.from_json(found[0][0]))
-        return net
 
     def mark(self) -> int:
         """Return the point to which `forget` can go back."""

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 from millrace.errors import NotFound
 from millrace.ledger import arguments
-from millrace.ledger.net import Net
+from millrace.ledger.net import net_of
 from millrace.ledger.parse import as_run, in_brief, outline, prefix_range, shown
-from millrace.ledger.plan import Plan
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
-from millrace.ledger.seals import unsealed
+from millrace.ledger.seals import sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from millrace.ledger.net import Net
     from millrace.ledger.parse import Whole
+    from millrace.ledger.plan import Plan
 
 _RUN_WITH: Final = """SELECT id, pipeline, client, status, {inputs}, edition, source_kind, source_name, correlation_id,
   key, created_at, finished_at, cancel_by FROM run"""
-_RUN: Final = _RUN_WITH.format(inputs="inputs")
-_RUN_IN_BRIEF: Final = _RUN_WITH.format(inputs=in_brief("inputs"))
+_RUN: Final = _RUN_WITH.format(inputs=f"CAST({sealed('inputs', 'run')} AS BLOB)")
+_RUN_IN_BRIEF: Final = _RUN_WITH.format(inputs=f"CAST({in_brief('inputs')} AS BLOB)")
+_INPUTS: Final = f"SELECT {sealed('inputs', 'run')} FROM run WHERE id = ?"  # noqa: S608 - our own text
 _COUNTED: Final = ("waiting", "queued", "running", "succeeded", "dead", "cancelled", "skipped")
 _COUNTS: Final = f"SELECT stage, {', '.join(_COUNTED)} FROM run_count WHERE run_id = ? ORDER BY stage"  # noqa: S608
 _FANOUT: Final = "(SELECT id FROM fanout WHERE run_id = ?1 AND stage = ?2)"
@@ -44,14 +46,14 @@ SELECT record.number, {arguments.SEALED} FROM record CROSS JOIN job
  WHERE record.fanout = {_FANOUT} AND record.number > ?3 AND +job.status = 'succeeded'
  ORDER BY record.number LIMIT ?4"""  # noqa: S608 - our own text
 _PREFIX_LOOK: Final = 3
-_MOST_PLANS: Final = 50
+_MOST_RUNS: Final = 1000
 
 
 class RunReads:
     """Looks at the runs of one ledger; part of `Reads`."""
 
     def __init__(self) -> None:
-        self._nets: dict[str, Net] = {}  # by run: its plan never changes
+        self._plans: dict[str, str] = {}  # the id of each run's plan, which never changes
 
     def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         """Return what a SELECT finds; see `Reads.rows`."""
@@ -63,6 +65,10 @@ class RunReads:
 
     def _shown(self, text: str) -> str:
         return shown(self.whole, text)
+
+    def _checked(self, text: str) -> str:
+        """Return a value for people to see, from its text with its checksum; of one that is damaged, that it is."""
+        return shown(lambda both: self.whole(unsealed(both, "what is on disk")), text)
 
     def _outline(self, text: str) -> str:
         return outline(self.whole, text)
@@ -82,7 +88,7 @@ class RunReads:
             candidates = ", ".join(row[0] for row in found)
             msg = f'"{run_id}" could be any of {candidates} …: give more of the id'
             raise NotFound(msg)
-        return self._with_counts(found[0], self._shown)
+        return self._with_counts(found[0], self._checked)
 
     def runs(self, wanted: RunFilter, *, whole: bool = False) -> RunPage:
         """
@@ -97,7 +103,7 @@ class RunReads:
         }  # fmt: skip
         given = {sql: value for sql, value in conditions.items() if value is not None}
         where = " AND ".join(given) or "TRUE"
-        look, value = (_RUN, self._shown) if whole else (_RUN_IN_BRIEF, self._outline)
+        look, value = (_RUN, self._checked) if whole else (_RUN_IN_BRIEF, self._outline)
         sql = f"{look} WHERE {where} ORDER BY id DESC LIMIT ?"  # conditions of our own making, values bound
         rows = self.rows(sql, (*given.values(), wanted.limit + 1))
         runs = [self._with_counts(row, value) for row in rows[: wanted.limit]]
@@ -129,16 +135,20 @@ class RunReads:
 
         Raises: NotFound if there is no such run.
         """
-        net = self._nets.get(run_id)
-        if net is None:
-            found = self.rows("SELECT text FROM plan WHERE id = (SELECT plan FROM run WHERE id = ?)", (run_id,))
-            if not found:
-                msg = f"no run {run_id}"
-                raise NotFound(msg)
-            if len(self._nets) >= _MOST_PLANS:
-                self._nets.clear()
-            net = self._nets[run_id] = Net(Plan.from_json(found[0][0]))
-        return net
+        plan_id = self._plans.get(run_id)
+        if plan_id is None:
+            plan_id = self._of_run("SELECT plan FROM run WHERE id = ?", run_id, run_id)
+            if len(self._plans) >= _MOST_RUNS:
+                self._plans.clear()
+            self._plans[run_id] = plan_id
+        return net_of(plan_id, lambda: self._of_run("SELECT text FROM plan WHERE id = ?", plan_id, run_id))
+
+    def _of_run(self, sql: str, value: str, run_id: str) -> str:
+        found = self.rows(sql, (value,))
+        if not found:
+            msg = f"no run {run_id}"
+            raise NotFound(msg)
+        return str(found[0][0])
 
     def run_inputs(self, run_id: str) -> str:
         """
@@ -146,11 +156,8 @@ class RunReads:
 
         Raises: NotFound if there is no such run; ValueDamaged.
         """
-        found = self.rows("SELECT inputs FROM run WHERE id = ?", (run_id,))
-        if not found:
-            msg = f"no run {run_id}"
-            raise NotFound(msg)
-        return self.whole(str(found[0][0]))
+        text = self._of_run(_INPUTS, run_id, run_id)
+        return self.whole(unsealed(text, "what a run was started with"))
 
     def arguments(self, run_id: str, stage: str, record: str | None) -> dict[str, str]:
         """

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from millrace.clock import rfc3339
-from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, Source
+from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, Source, value_of
 
 if TYPE_CHECKING:
     from millrace.ledger.plan import Plan
@@ -97,7 +96,7 @@ class RunRow:
             "pipeline": self.pipeline,
             "client": self.client,
             "status": self.status,
-            "inputs": json.loads(self.inputs),
+            "inputs": value_of(self.inputs),
             "counts": self.counts,
             "records": self.records,
             "edition": self.edition,

@@ -1,5 +1,5 @@
 """
-The checksums of payloads and results: taken when a value is written, held against it whenever it is read.
+The checksums of payloads, results and inputs of runs: taken when a value is written, held against it when it is read.
 
 A wrong value in a report is worse than a missing one, and a changed byte of a text is nothing that SQLite notices.
 """
@@ -27,9 +27,9 @@ def checksum(text: str) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def sealed(column: str) -> str:
-    """Return the SQL of a payload or result of a job with its checksum before it, for `unsealed`; NULL for none."""
-    return f"coalesce(job.{column}_hash, '') || ' ' || job.{column}"
+def sealed(column: str, table: str = "job") -> str:
+    """Return the SQL of a value that has a checksum, with that before it, for `unsealed`; NULL for none."""
+    return f"coalesce({table}.{column}_hash, '') || ' ' || {table}.{column}"
 
 
 def unsealed(text: str, what: str) -> str:

@@ -58,6 +58,7 @@ class Writer:
         self._news: SimpleQueue[None] = SimpleQueue()
         self._turn = threading.Lock()
         self._connection: apsw.Connection
+        self._patience_ms = 0  # how long the connection waits for another process's lock before it says so
         self._commits = 0
         self._closed = False
         self._ended = False
@@ -124,6 +125,7 @@ class Writer:
     def _work(self) -> None:
         try:
             self._connection = self._connect()
+            self._patience_ms = self._connection.execute("PRAGMA busy_timeout").get
         except Exception as error:  # noqa: BLE001 - handed to whoever called start()
             self._ready.settle(None, error)
             return
@@ -171,10 +173,13 @@ class Writer:
         return True
 
     def _begin_here(self) -> bool:
+        self._connection.set_busy_timeout(0)
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except apsw.Error:  # the thread has the patience for another process's lock, and tells of anything else
             return False
+        finally:
+            self._connection.set_busy_timeout(self._patience_ms)
         return True
 
     def _commit(self, batch: list[Work], place: int) -> int:

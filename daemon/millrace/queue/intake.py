@@ -10,6 +10,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from millrace.errors import LedgerError
+from millrace.ledger.claim import MOST_BYTES
 from millrace.runner.tray import MOST
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ AHEAD_S: Final = 0.05  # work that may be claimed ahead of the workers
 MOST_AHEAD: Final = 200
 SHORT_S: Final = 0.005  # jobs that take less on average are handed to children in batches
 _SMOOTHING: Final = 0.1
+
+Attempt = tuple[str, int]  # a job's id and its fencing number
 
 
 class Intake:
@@ -50,8 +53,8 @@ class Intake:
         self.workers = workers
         self.max_workers = max_workers
         self.limit = workers
-        self.busy = 0
-        self.stuck = 0  # threads beyond their deadline: they hold a job, but no slot
+        self._at_work: set[Attempt] = set()
+        self._stuck: set[Attempt] = set()  # of these, threads beyond their deadline: they hold a job, but no slot
         self._moves = moves
         self._running = running
         self._ready: deque[Claim] = deque()
@@ -61,6 +64,7 @@ class Intake:
         self._news = 0  # counts wakes, so that one that comes while a claim is under way is not lost
         self._stopped = False
         self._mean_s = 1.0
+        self._fit = MOST_AHEAD  # how many jobs with payloads like those of the last claim may wait in memory
         self._first_then: Claim | None = None  # the first that was ready at the last `tend`
         self.trouble: str | None = None  # why claims fail, if that is told nowhere else
 
@@ -119,17 +123,35 @@ class Intake:
                 self._mean_s = max(self._mean_s, 2 * AHEAD_S * self.limit)  # so that nothing is claimed ahead for now
         self.release(stale, "ahead")
 
-    def done(self, duration_s: float, jobs: int = 1) -> None:
-        """A worker has finished so many jobs, one after another, which took `duration_s` seconds in all."""
+    def done(self, held: Claim, duration_s: float, jobs: int = 1) -> None:
+        """
+        A worker has finished what it took, and what it took together with it.
+
+        Args:
+            held: What `take` gave it.
+            duration_s: How long all of it took.
+            jobs: How many jobs these were, one after another.
+        """
         with self._changed:
-            self.busy -= 1
+            self._at_work.discard((held.job_id, held.attempt))
+            self._stuck.discard((held.job_id, held.attempt))  # at once: it would go on to lend its slot to another
             self._mean_s += _SMOOTHING * (duration_s / jobs - self._mean_s)
             # Nobody is woken: the worker itself comes back for the next claim, without a switch of threads.
 
     @property
+    def busy(self) -> int:
+        """How many workers have a job, the stuck ones among them."""
+        return len(self._at_work)
+
+    @property
+    def stuck(self) -> int:
+        """How many threads will not stop."""
+        return len(self._stuck)
+
+    @property
     def full(self) -> bool:
         """Whether all slots are taken, or work is at hand that waits for one."""
-        return self.busy - self.stuck >= self.limit or bool(self._ready)
+        return self._taken() >= self.limit or bool(self._ready)
 
     def set_limit(self, limit: int) -> None:
         """Set how many jobs may run at once, 1 to `max_workers`."""
@@ -138,10 +160,13 @@ class Intake:
             self._changed.notify_all()
         self.wake()
 
-    def set_stuck(self, count: int) -> None:
-        """Note how many threads will not stop: their slots are given to others."""
+    def set_stuck(self, attempts: set[Attempt]) -> None:
+        """Note whose threads will not stop: their slots are given to others."""
         with self._changed:
-            self.stuck = count
+            stuck = attempts & self._at_work  # without those that have ended since somebody looked
+            if stuck == self._stuck:
+                return
+            self._stuck = stuck
             self._changed.notify_all()
         self.wake()
 
@@ -155,20 +180,24 @@ class Intake:
         return rest
 
     def _may_start(self) -> bool:
-        return self._stopped or (bool(self._ready) and self.busy - self.stuck < self.limit)
+        return self._stopped or (bool(self._ready) and self._taken() < self.limit)
+
+    def _taken(self) -> int:
+        return len(self._at_work) - len(self._stuck)
 
     def _next(self) -> Claim | None:
         if self._stopped or not self._may_start():
             return None
-        self.busy += 1
-        return self._ready.popleft()
+        held = self._ready.popleft()
+        self._at_work.add((held.job_id, held.attempt))
+        return held
 
     def _wanted(self) -> int:
         """Return how many jobs to ask the ledger for now; reserves them. Called with the lock held."""
         if self._dry or self._asked or self._stopped:
             return 0
-        free = self.limit - (self.busy - self.stuck)
-        ahead = min(MOST_AHEAD, int(AHEAD_S * self.limit / max(self._mean_s, 1e-4)))
+        free = self.limit - self._taken()
+        ahead = min(MOST_AHEAD, self._fit, int(AHEAD_S * self.limit / max(self._mean_s, 1e-4)))
         ready = len(self._ready)
         if ready > ahead // 2 and ready >= free:
             return 0
@@ -185,8 +214,11 @@ class Intake:
         claims = ticket.wait() if ticket.error is None else []
         for held in claims:
             self._running.expect(held, self.kind)
+        size = sum(len(held.payload) for held in claims)
         with self._changed:
             self._asked = 0
+            if claims:
+                self._fit = MOST_BYTES * len(claims) // size
             # After an error the next `take` asks again, within half a second. The writer reports what befalls it.
             unheard = ticket.error is not None and not isinstance(ticket.error, LedgerError)
             self.trouble = f"{type(ticket.error).__name__}: {ticket.error}" if unheard else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.events import ClaimsFailed, PoolResized, ThreadStuck
 from millrace.ledger.rows import Source
 from millrace.queue.consumer import PoolConsumer, make_huey
-from millrace.queue.intake import Intake
+from millrace.queue.intake import Attempt, Intake
 from millrace.queue.submit import Submission
 from millrace.runner.batch import Batch
 from millrace.runner.run import run_job
@@ -57,7 +57,7 @@ class Pool:
         self._kit = kit
         self._running = running
         self._submitter = submitter
-        self._told: set[tuple[str, int]] = set()
+        self._told: set[Attempt] = set()
         self._told_trouble: str | None = None
         self._stopping = False
         self._reads = reads
@@ -129,7 +129,7 @@ class Pool:
                 jobs += 1
                 run_job(one, kit, kind=intake.kind, running=self._running, batch=batch)
         finally:
-            intake.done(kit.clock.monotonic() - began, jobs)
+            intake.done(held, kit.clock.monotonic() - began, jobs)
 
     def _submit(self, task: str, payload: Any, priority: int) -> None:
         queue = self.intake.queue
@@ -151,10 +151,10 @@ class Pool:
             if (live.job_id, live.attempt) not in self._told and live.deadline is not None:
                 self._told.add((live.job_id, live.attempt))
                 self._kit.emit(ThreadStuck(live.queue, live.job_id, live.task, round(now - live.deadline, 1)))
-        if len(stuck) != self.intake.stuck:
-            self._consumer.grow(self.intake.max_workers + len(stuck))
-            self.intake.set_stuck(len(stuck))
-            self._told &= {(live.job_id, live.attempt) for live in stuck}
+        attempts = {(live.job_id, live.attempt) for live in stuck}
+        self._told &= attempts
+        self._consumer.grow(self.intake.max_workers + len(stuck))
+        self.intake.set_stuck(attempts)
 
     def _resize(self) -> None:
         """Double the claim limit while all slots are taken and more is queued; halve it after a calm."""

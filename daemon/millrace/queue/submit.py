@@ -64,6 +64,19 @@ class Submission(NamedTuple):
     correlation_id: str = ""
 
 
+class _Terms:
+    """
+    What submissions are checked by, and what was worked out from it. Other settings replace all of it: a place that a
+    thread works out meanwhile is then stored with those that it holds for.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.clients = settings.client_names()
+        self.rooms: dict[str, tuple[float, int]] = {}
+        self.places: dict[tuple[str, str | None, str | None], _Place] = {}
+
+
 class Submitter:
     """Takes submissions for one site. Safe to share between threads."""
 
@@ -71,23 +84,17 @@ class Submitter:
         self, registry: Registry, settings: Settings, moves: Moves, reads: Reads, *, emit: Emit, clock: Clock = SYSTEM
     ) -> None:
         self._registry = registry
-        self._settings = settings
-        self._clients = settings.client_names()
+        self._terms = _Terms(settings)
         self._moves = moves
         self._reads = reads
         self._emit = emit
         self._clock = clock
         self.room: Callable[[], LedgerFull | None] = lambda: None  # why the disk takes no more work; see `queue.room`
-        self._rooms: dict[str, tuple[float, int]] = {}
-        self._places: dict[tuple[str, str | None, str | None], _Place] = {}
         self._runs = RunStarter(registry, settings, moves, emit=emit, full=self.full)
 
     def apply(self, settings: Settings) -> None:
         """Check by these settings from now on."""
-        self._clients = settings.client_names()
-        self._settings = settings
-        self._rooms.clear()
-        self._places.clear()
+        self._terms = _Terms(settings)
         self._runs.apply(settings)
 
     def start_run(self, wanted: RunSubmission) -> Started:
@@ -168,15 +175,16 @@ class Submitter:
 
         Raises: UnknownTask (also for a queue or client), PayloadError, TooLarge.
         """
+        terms = self._terms
         where = wanted.task, wanted.queue, wanted.client
-        place = self._places.get(where)
+        place = terms.places.get(where)
         if place is None:
-            place = self._places[where] = self._place(*where)
+            place = terms.places[where] = self._place(terms, *where)
         check_bounds(wanted.priority, wanted.key, wanted.correlation_id, wanted.due_at)
         return NewJob(
             task=place.task.name,
             queue=place.queue,
-            payload=self._payload(place.task, wanted),
+            payload=_payload(place.task, wanted, terms.settings.web.max_body),
             client=place.client,
             priority=wanted.priority,
             due_at=wanted.due_at,
@@ -186,26 +194,18 @@ class Submitter:
             correlation_id=wanted.correlation_id,
         )
 
-    def _place(self, name: str, queue: str | None, client: str | None) -> _Place:
+    def _place(self, terms: _Terms, name: str, queue: str | None, client: str | None) -> _Place:
         task = self._registry.task(name)
         queue, client = queue or task.policy.queue, client or DEFAULT_CLIENT
-        if queue not in self._settings.queues:
-            known = did_you_mean(queue, self._settings.queues)
+        if queue not in terms.settings.queues:
+            known = did_you_mean(queue, terms.settings.queues)
             raise UnknownTask(f'no queue "{queue}" in config.toml.{known}', field="queue")
-        if client not in self._clients:
+        if client not in terms.clients:
             raise UnknownTask(
-                f'no client "{client}" in config.toml.{did_you_mean(client, self._clients)}', field="client"
+                f'no client "{client}" in config.toml.{did_you_mean(client, terms.clients)}', field="client"
             )
-        retries = self._settings.defaults.retries if task.policy.retries is None else task.policy.retries
+        retries = terms.settings.defaults.retries if task.policy.retries is None else task.policy.retries
         return _Place(task, queue, client, retries + 1)
-
-    def _payload(self, task: Task[..., Any], wanted: Submission) -> str:
-        limit = self._settings.web.max_body
-        if wanted.text is not None:
-            return task.check(wanted.text, max_bytes=limit)
-        if wanted.words is not None:
-            return task.check(task.from_words(wanted.words), max_bytes=limit)
-        return task.check_value({} if wanted.payload is None else wanted.payload)
 
     def _prepared(self, wanted: Submission) -> NewJob | MillraceError:
         try:
@@ -215,11 +215,11 @@ class Submitter:
 
     def _room(self, queue: str) -> int:
         """Return how many jobs the queue still takes; far from the bound, what it was a moment ago."""
-        now = self._clock.monotonic()
-        looked_at, room = self._rooms.get(queue, (-ROOM_S, 0))
+        now, terms = self._clock.monotonic(), self._terms
+        looked_at, room = terms.rooms.get(queue, (-ROOM_S, 0))
         if now - looked_at >= ROOM_S or room < PLENTY:
-            room = self._settings.queues[queue].max_backlog - self._reads.depth(queue)
-            self._rooms[queue] = (now, room)
+            room = terms.settings.queues[queue].max_backlog - self._reads.depth(queue)
+            terms.rooms[queue] = (now, room)
         return room
 
     def full(self, queue: str) -> Overloaded | LedgerFull | None:
@@ -229,7 +229,7 @@ class Submitter:
         return self._overloaded(queue) if self._room(queue) < 1 else None
 
     def _overloaded(self, queue: str) -> Overloaded:
-        bound = self._settings.queues[queue].max_backlog
+        bound = self._terms.settings.queues[queue].max_backlog
         return Overloaded(
             f'queue "{queue}" is at its max_backlog of {bound} open jobs: try again later', retry_after_s=FULL_RETRY_S
         )
@@ -274,6 +274,14 @@ class Submitter:
         added = [(job, accepted) for job, accepted in zip(jobs, done.wait(), strict=True) if not accepted.existed]
         for job, accepted in added[:1]:
             self._emit(JobsAccepted(job.task, job.queue, job.client, job.source.kind, len(added), accepted.id))
+
+
+def _payload(task: Task[..., Any], wanted: Submission, limit: int) -> str:
+    if wanted.text is not None:
+        return task.check(wanted.text, max_bytes=limit)
+    if wanted.words is not None:
+        return task.check(task.from_words(wanted.words), max_bytes=limit)
+    return task.check_value({} if wanted.payload is None else wanted.payload)
 
 
 class _Place(NamedTuple):

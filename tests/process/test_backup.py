@@ -306,6 +306,58 @@ def test_a_broken_audit_log_is_told_with_each_backup(rota: Round, spot: Places) 
     assert rota.after(3600) == [BackupDone, BackupFlawed]
 
 
+def test_flawed_backups_do_not_push_out_the_last_good_one(rota: Round, bulky: Places) -> None:
+    """What they lack is in that one alone. Once a backup is whole again, the others go as ever."""
+    assert rota.after(0) == [BackupDone, RestoreTested]
+    (good,) = kept(rota.folder)
+    gone = next(folder_of(bulky.ledger).iterdir())
+    value = gone.read_bytes()
+    gone.unlink()
+    for _ in range(4):
+        assert BackupFlawed in rota.after(3600)
+    assert len(kept(rota.folder)) == 3
+    assert good in kept(rota.folder)
+    assert rehearse(good, rota.folder, clock=SYSTEM).problems == ()
+    gone.write_bytes(value)
+    assert BackupFlawed not in rota.after(3600)
+    assert len(kept(rota.folder)) == 2
+    assert good not in kept(rota.folder)
+
+
+def test_a_backup_that_rotted_is_not_taken_for_the_last_good_one(rota: Round, bulky: Places) -> None:
+    """Its manifest says that it was whole; the older one still is."""
+    rota.after(0)
+    rota.after(3600)
+    rotten, good = kept(rota.folder)
+    rotten.write_bytes(rotten.read_bytes()[:-200])
+    next(folder_of(bulky.ledger).iterdir()).unlink()
+    for _ in range(3):
+        assert BackupFlawed in rota.after(3600)
+    assert [path for path in (rotten, good) if path.exists()] == [good]
+
+
+def test_a_difference_in_the_balance_is_a_flaw(rota: Round, spot: Places) -> None:
+    """A backup of a ledger that has lost a job is not as good as the one before."""
+    with Ledger(spot.ledger) as ledger:
+        lose = "DELETE FROM job WHERE id = (SELECT min(id) FROM job)"
+        ledger.writer.submit(lambda tx: tx.run(lose)).wait(LIMIT_S)
+    assert rota.after(0) == [BackupDone, BackupFlawed, RestoreTestFailed]
+    flawed = next(event for event in rota.events if isinstance(event, BackupFlawed))
+    assert flawed.reason == "1 of its 5 accepted jobs are not accounted for"
+
+
+def test_a_backup_under_a_clock_that_was_set_back_is_kept(rota: Round, spot: Places) -> None:
+    """By its name it is the oldest, and it is the only one of what the ledger holds now."""
+    for _ in range(2):
+        rota.after(3600)
+    rota.clock.ms -= 10**9
+    for _ in ("whole", "flawed"):
+        assert BackupDone in rota.after(3600)
+        done = next(event for event in rota.events if isinstance(event, BackupDone))
+        assert Path(done.file).is_file()
+        change_the_log(spot.ledger)
+
+
 def test_a_backup_that_rotted_is_told_by_its_rehearsal(rota: Round) -> None:
     """It is found while the ledger is still there."""
     rota.after(0)

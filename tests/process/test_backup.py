@@ -148,6 +148,33 @@ def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: P
         unpack(other, None)
 
 
+def test_a_wrong_byte_anywhere_is_found_and_told_as_a_broken_backup(spot: Places, tmp_path: Path) -> None:
+    """In the packing, in a member, in the manifest: whichever reader trips over it. Some change nothing of all that."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    packed, text = whole.read_bytes(), content(whole)
+    rotten = tmp_path / "rotten.tar.gz"
+    found = 0
+    for place in range(0, len(packed), 41):
+        rotten.write_bytes(packed[:place] + bytes([packed[place] ^ 0x41]) + packed[place + 1 :])
+        try:
+            unpack(rotten, None)
+        except BackupBroken:
+            found += 1
+        else:
+            assert content(rotten) == text, place
+    assert found > len(packed) / 82
+
+
+def test_a_rotten_backup_is_no_trouble_of_the_folder(spot: Places, tmp_path: Path) -> None:
+    """What gzip finds wrong is an OSError to Python, and was told as if the scratch folder could not be written."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    rotten = tmp_path / "rotten.tar.gz"
+    packed = bytearray(gzip.compress(content(whole)))
+    packed[-8] ^= 1  # the checksum of all
+    rotten.write_bytes(packed)
+    assert "damaged, or no backup at all (CRC check failed" in rehearse(rotten, tmp_path, clock=SYSTEM).problems[0]
+
+
 def test_what_is_no_archive_is_called_that_in_one_line(spot: Places) -> None:
     """The list of all that a reader of archives has tried says nothing to a person."""
     assert spot.config is not None
@@ -403,6 +430,35 @@ def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
     assert list(target.parent.glob(".millrace-*.partial"))
     make(spot, target, clock=SYSTEM)
     assert [path.name for path in target.parent.iterdir()] == ["one.tar.gz"]
+
+
+_ROTTEN = """
+import sys
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import make as making
+real = making.pack
+def pack(target, *args):
+    manifest = real(target, *args)
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(data)
+    return manifest
+making.pack = pack
+making.make(places(Path(sys.argv[1]), dict()), Path(sys.argv[2]), clock=SYSTEM)
+"""
+
+
+def test_what_the_disk_did_not_keep_as_it_was_written_is_no_backup(bulky: Places, tmp_path: Path) -> None:
+    """It is read back before it gets its name: the day on which it is needed is too late."""
+    target = tmp_path / "b" / "one.tar.gz"
+    target.parent.mkdir()
+    argv = [sys.executable, "-c", _ROTTEN, str(bulky.config), str(target)]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "BackupBroken" in done.stderr
+    assert list(target.parent.iterdir()) == []
 
 
 _HALF_BACK = """

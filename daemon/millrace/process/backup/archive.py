@@ -7,6 +7,7 @@ manifest has it and it stays within the folder.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
@@ -86,8 +87,9 @@ def unpack(archive: Path, folder: Path | None) -> dict[str, Any]:
             if wanted is None or not info.isreg() or not _inside(info.name):
                 raise BackupBroken(f"{archive}: {info.name} is not in its manifest")
             content = tar.extractfile(info)
-            if content is None or _copied(content, folder and folder / info.name) != wanted["sha256"]:
+            if content is None or _copied(content, folder and folder / info.name) != wanted.get("sha256"):
                 raise BackupBroken(f"{archive}: {info.name} is not what was backed up: its SHA-256 differs")
+        _read_on(tar)
     if missing:
         raise BackupBroken(f"{archive}: {', '.join(sorted(missing))} is missing")
     return manifest
@@ -108,7 +110,7 @@ def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(archive, "r:*") as tar:
             yield tar
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BackupBroken(f"{archive}: {_reason(error)}") from error
 
 
@@ -124,6 +126,12 @@ def _manifest(archive: Path, tar: tarfile.TarFile) -> dict[str, Any]:
     if not isinstance(found, dict) or found.get("format") != FORMAT or LEDGER not in found.get("files", {}):
         raise BackupBroken(f"{archive}: is of a form that this version does not know; install the one that made it")
     return found
+
+
+def _read_on(tar: tarfile.TarFile) -> None:
+    """Go to the end, where gzip has a checksum of all: what the manifest itself says is under no other."""
+    while tar.fileobj.read(_CHUNK):
+        pass
 
 
 def _inside(name: str) -> bool:

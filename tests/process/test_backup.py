@@ -25,6 +25,7 @@ from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.notes import BACKUP
+from millrace.ledger.reads import Reads
 from millrace.ledger.rows import ChildRow, JobFilter, NewJob
 from millrace.ledger.states import Status
 from millrace.process.backup.archive import MANIFEST, unpack
@@ -479,7 +480,7 @@ restoring.restore(Path(sys.argv[2]), places(Path(sys.argv[1]), dict()), clock=SY
     [
         ("", "Blobs", 6),
         (".Blobs", "share", 6),
-        ("", "fold", 6),
+        ("", "folded", 6),
         (".os", "link", 6),
         ("", "_swap", 6),
         ("", "sync_folder", 5),
@@ -502,6 +503,96 @@ def test_a_kill_in_the_middle_of_a_restore_leaves_the_old_ledger_or_the_new_one(
         assert blob_rows.damaged(ledger.reads) == []
     assert restore(archive, spot, clock=SYSTEM).found.accepted == 7
     assert not list(spot.state.glob(".millrace-*"))
+
+
+def test_a_kill_in_the_middle_of_a_restore_where_no_ledger_is_leaves_none(bulky: Places, tmp_path: Path) -> None:
+    """What was only there to be held is not taken for a ledger that has to be kept."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = elsewhere(tmp_path)
+    argv = [sys.executable, "-c", _HALF_BACK.format(owner="", place="_swap"), str(spot.config), str(archive)]
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    with pytest.raises(LedgerError):
+        Reads.open(spot.ledger)
+    done = restore(archive, spot, clock=SYSTEM)
+    assert (done.found.accepted, done.before) == (7, None)
+
+
+_LATE = """
+import sys
+from pathlib import Path
+from millrace.ledger import ledger as opening
+from millrace.ledger.rows import NewJob
+opening.BUSY_MS = int(sys.argv[2])
+with opening.Ledger(Path(sys.argv[1])) as ledger:
+    print(ledger.moves.accept([NewJob("late", "q")]).wait(30)[0].id)
+"""
+
+_INTO_THE_GAP = """
+import subprocess, sys
+from contextlib import suppress
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import restore as restoring
+from tests.process.scratch import until
+config, archive, late, patience = sys.argv[1:]
+spot = places(Path(config), dict())
+real = restoring{owner}.{place}
+def meets(pid):
+    with suppress(OSError):
+        return any(str(fd.readlink()) == str(spot.ledger) for fd in Path(f"/proc/{{pid}}/fd").iterdir())
+def gap(*args, **given):
+    setattr(restoring{owner}, {place!r}, real)
+    submitter = subprocess.Popen([sys.executable, "-c", late, str(spot.ledger), patience])
+    until(lambda: submitter.poll() is not None or (patience == "5000" and meets(submitter.pid)), "the submitter")
+    return real(*args, **given)
+setattr(restoring{owner}, {place!r}, gap)
+restoring.restore(Path(archive), spot, clock=SYSTEM)
+"""
+
+
+def restore_beside_a_submitter(archive: Path, spot: Places, gap: tuple[str, str], patience_ms: int) -> str:
+    """Restore, and let a submitter come at a place; return the id of its job, nothing if it was refused."""
+    script = _INTO_THE_GAP.format(owner=gap[0], place=gap[1])
+    argv = [sys.executable, "-c", script, str(spot.config), str(archive), _LATE, str(patience_ms)]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "LedgerBusy" in done.stderr, done.stderr
+    return done.stdout.strip()
+
+
+WITH_OLD = [(".os", "link"), (".Blobs", "share")]
+ALWAYS = [(".Blobs", "adopt"), ("", "_swap"), (".Path", "replace")]
+
+
+@pytest.mark.parametrize(
+    ("gap", "there"),
+    [*((gap, True) for gap in WITH_OLD + ALWAYS), *((gap, False) for gap in ALWAYS)],
+    ids=lambda given: given[1] if isinstance(given, tuple) else "replaced" if given else "first",
+)
+def test_no_job_is_acknowledged_that_a_restore_leaves_behind(
+    bulky: Places, tmp_path: Path, gap: tuple[str, str], *, there: bool
+) -> None:
+    """Neither in the ledger that has been set aside, nor in one that a command makes where there was none."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = bulky if there else elsewhere(tmp_path)
+    late = restore_beside_a_submitter(archive, spot, gap, patience_ms=50)
+    with Ledger(spot.ledger) as ledger:
+        assert not late or ledger.reads.job(late).task == "late"
+        balance = ledger.reads.balance(count_rows=True)
+        assert (balance.accepted, balance.difference) == (8 if late else 7, 0)
+        assert blob_rows.damaged(ledger.reads) == []
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["replaced", "first"])
+def test_who_waits_for_a_restore_submits_to_the_new_ledger(bulky: Places, tmp_path: Path, *, there: bool) -> None:
+    """It had the old file open when that lost its name."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = bulky if there else elsewhere(tmp_path)
+    late = restore_beside_a_submitter(archive, spot, ("", "_swap"), patience_ms=5000)
+    with Ledger(spot.ledger) as ledger:
+        assert ledger.reads.job(late).task == "late"
+        assert ledger.reads.balance(count_rows=True).accepted == 8
 
 
 def test_a_daemon_backs_itself_up_and_tells(make_site: MakeSite) -> None:

@@ -524,10 +524,11 @@ class BackupDone(Event):
 @dataclass(frozen=True, slots=True)
 class BackupFlawed(Event):
     """
-    A backup was made of a ledger that is not whole: a row of its audit log was changed, removed or put in, or files of
-    large values are missing or damaged.
+    A backup was made of a ledger that is not whole: a row of its audit log was changed, removed or put in, files of
+    large values are missing or damaged, or jobs are not accounted for.
 
-    All else is in it. `millrace doctor` names the row, or the values and the jobs that they belong to.
+    All else is in it, and the newest backup without a flaw is kept beside the others, however old. `millrace doctor`
+    names the row, the values and the jobs that they belong to, or the jobs.
     """
 
     EVENT: ClassVar[str] = "backup.flawed"

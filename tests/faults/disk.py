@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from tests.faults.trace import Call
 
 SYNCS: Final = frozenset({"fsync", "fdatasync"})
-WRITES: Final = frozenset({"pwrite64", "ftruncate"})
+WRITES: Final = frozenset({"pwrite64", "write", "ftruncate"})
+MADE: Final = frozenset({"openat", "mkdir"})
 MODES: Final = ("drop", "keep", "mix", "mix")
 SECTORS: Final = (512, 4096)
 
@@ -47,6 +48,15 @@ class _File:
     content: bytearray = field(default_factory=bytearray)
     pending: list[Call] = field(default_factory=list)
 
+    @property
+    def size(self) -> int:
+        """How far it was written, on the disk or on its way."""
+        return max([len(self.content), *(call.place + len(call.data) for call in self.pending if call.data)])
+
+    def write(self, call: Call) -> None:
+        """Send a write on its way: to its place, or to the end."""
+        self.pending.append(call if call.place >= 0 else call._replace(place=self.size))
+
     def sync(self, began: int) -> None:
         """Put on the disk what was written before a sync began."""
         for call in self.pending:
@@ -57,7 +67,7 @@ class _File:
     def settle(self, cut: Cut, dice: random.Random) -> None:
         """Decide what becomes of what is on its way."""
         torn_anyhow = [call.done >= cut.line for call in self.pending]
-        size = max([len(self.content), *(call.place + len(call.data) for call in self.pending if call.data)])
+        size = self.size
         for call, torn in zip(self.pending, torn_anyhow, strict=True):
             fate = cut.mode if cut.mode != "mix" else dice.choice(("drop", "keep", "tear"))
             if fate == "tear" or (torn and fate == "keep"):
@@ -96,7 +106,7 @@ class _File:
 
 class Disk:
     """
-    The folder of a ledger, as its disk has it.
+    The folder of a ledger, or that of its large values, as its disk has it.
 
     Args:
         folder: Whose files these are.
@@ -118,7 +128,7 @@ class Disk:
     def after(self, calls: Iterable[Call], cut: Cut, dice: random.Random) -> dict[str, bytes]:
         """Return the files that are there after a cut; a disk can be asked once."""
         for call in calls:
-            if call.began >= cut.line:
+            if call.began >= cut.line or not self.concerned(call):
                 continue  # it is in the order of `done`: others may have begun before
             if call.name in SYNCS:
                 if call.done < cut.line and not cut.lies:
@@ -139,7 +149,7 @@ class Disk:
             file.sync(call.began)
 
     def _change(self, name: str, call: Call) -> None:
-        if call.name == "openat":
+        if call.name in MADE:
             if name not in self._live:
                 self._live[name] = _File()
                 self._names.append((name, self._live[name], call.done))
@@ -147,7 +157,11 @@ class Disk:
             if self._live.pop(name, None) is not None:
                 self._names.append((name, None, call.done))
         elif call.name in WRITES:
-            self._live[name].pending.append(call)
+            self._live[name].write(call)
+        elif call.name == "rename":
+            old = self._paths[call.old]
+            self._live[name] = self._live.pop(old)
+            self._names += [(old, None, call.done), (name, self._live[name], call.done)]
         else:
             raise AssertionError(f"a ledger's file is changed by {call.name}, which is not reckoned with")
 

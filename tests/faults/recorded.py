@@ -24,6 +24,7 @@ from tests.process.scratch import until
 SUBMITTER = Path(__file__).with_name("submitter.py")
 LIMIT_S = 60
 PAUSE_S = 0.05
+EACH = "100"  # so many jobs for one with a large value
 
 
 def main(argv: list[str]) -> int:
@@ -35,7 +36,8 @@ def main(argv: list[str]) -> int:
     ledger, over = Path(state) / "millrace.db", threading.Event()
     mover = threading.Thread(target=move_log, args=(ledger, over))
     mover.start()
-    subprocess.run([sys.executable, str(SUBMITTER), config, url, str(token), queue, "1", count, acks, seed], check=True)
+    words = [config, url, str(token), queue, "1", count, acks, seed, EACH]
+    subprocess.run([sys.executable, str(SUBMITTER), *words], check=True)
     until(lambda: rests(ledger), "all jobs to be over", LIMIT_S)
     over.set()
     mover.join()

@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 FINAL = frozenset({"succeeded", "dead", "cancelled"})
 
 
+def whole(ledger: Path, text: str) -> str:
+    """Return what a column stands for: itself, or what is in the file that it names; nothing if that is not there."""
+    if not text.startswith("@"):
+        return text
+    file = Path(f"{ledger}-blobs", text[1:].partition(":")[0])
+    return file.read_bytes().decode(errors="replace") if file.exists() else ""
+
+
 class Effect(NamedTuple):
     """One mark of a job: start, end, or overlap (it met another attempt of itself that was alive)."""
 
@@ -120,10 +128,11 @@ class Referee:
 
     def _judge_payloads(self, acknowledged: dict[str, int]) -> None:
         """Each payload is the one whose hash was kept, and what was acknowledged is what was sent (0: not known)."""
-        for job, payload, kept in self.rows("SELECT id, payload, payload_hash FROM job"):
+        for job, column, kept in self.rows("SELECT id, payload, payload_hash FROM job"):
+            payload = whole(self.site.ledger, column)
             assert blake2b(payload.encode(), digest_size=16).hexdigest() == kept, f"the payload of {job} has changed"
             number = acknowledged.get(job, 0)
-            assert number in (0, json.loads(payload).get("n")), f"{job} was accepted as {number}, and is {payload}"
+            assert number in (0, json.loads(payload).get("n")), f"{job} was accepted as {number}, and is {payload[:99]}"
 
     def _judge_attempts(self, jobs: dict[str, Any]) -> None:
         """The history has each attempt once, numbered without a gap, and one success at most, the last."""
@@ -173,7 +182,7 @@ class Referee:
         left = {path.name for path in self.site.state.iterdir() if not path.name.startswith("millrace.db")}
         assert left <= {"admin.token"} | set(expected), left
         files = {path.name for path in self.site.state.glob("millrace.db*")}
-        assert files <= {f"millrace.db{end}" for end in ("", "-wal", "-shm", ".lock", ".made")}, files
+        assert files <= {f"millrace.db{end}" for end in ("", "-wal", "-shm", "-blobs", ".lock", ".made")}, files
         assert self.rows("SELECT pid FROM child") == []
 
 

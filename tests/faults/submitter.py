@@ -3,7 +3,9 @@ The outsider that submits: a process of its own, which writes down each acknowle
 Some jobs go straight into the ledger, as from the command line; some over HTTP, under a key, again and again until
 somebody answers: the daemon may be dead, or die between its commit and its answer.
 
-    python submitter.py CONFIG URL TOKEN_FILE QUEUE FIRST COUNT ACKS SEED
+    python submitter.py CONFIG URL TOKEN_FILE QUEUE FIRST COUNT ACKS SEED [EACH]
+
+With EACH, each so-many-th job brings a value that is too large for a row.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import httpx
 
 from millrace.config.load import load_site
 from millrace.errors import MillraceError
+from millrace.ledger.blobs import LARGE
 from millrace.queue.site import open_site
 from millrace.queue.submit import Submission
 
@@ -30,9 +33,16 @@ if TYPE_CHECKING:
 Payload = dict[str, Any]
 
 
+def task_of(payload: Payload) -> str:
+    """Return the task that takes a payload."""
+    return "bulk" if "fill" in payload else "mark"
+
+
 def direct(submitter: Submitter, queue: str, chunk: list[Payload]) -> Iterator[tuple[str, int]]:
     """Submit a chunk in one commit of our own; yield what was acknowledged."""
-    for verdicts in submitter.submit_many(Submission("mark", payload=payload, queue=queue) for payload in chunk):
+    for verdicts in submitter.submit_many(
+        Submission(task_of(payload), payload=payload, queue=queue) for payload in chunk
+    ):
         for payload, verdict in zip(chunk, verdicts, strict=True):
             if isinstance(verdict, MillraceError):
                 raise verdict
@@ -42,7 +52,7 @@ def direct(submitter: Submitter, queue: str, chunk: list[Payload]) -> Iterator[t
 def posted(client: httpx.Client, queue: str, chunk: list[Payload]) -> Iterator[tuple[str, int]]:
     """Send one request after another, each until it is answered; yield what was acknowledged."""
     for payload in chunk:
-        body = {"task": "mark", "queue": queue, "payload": payload, "key": f"n{payload['n']}"}
+        body = {"task": task_of(payload), "queue": queue, "payload": payload, "key": f"n{payload['n']}"}
         while True:
             try:
                 answer = client.post("/api/v1/jobs", json=body)
@@ -57,9 +67,13 @@ def posted(client: httpx.Client, queue: str, chunk: list[Payload]) -> Iterator[t
 
 def main(argv: list[str]) -> int:
     """Submit COUNT jobs, in commits of random sizes and by both doors."""
-    config, url, token, queue, first, count, acks, seed = argv
+    config, url, token, queue, first, count, acks, seed, *each = argv
     dice = random.Random(seed)
-    wanted = [{"n": n, "ms": dice.choice((0, 0, 0, 1, 10))} for n in range(int(first), int(first) + int(count))]
+    numbers = range(int(first), int(first) + int(count))
+    wanted: list[Payload] = [{"n": n, "ms": dice.choice((0, 0, 0, 1, 10))} for n in numbers]
+    for payload in wanted[:: int(each[0])] if each else ():
+        del payload["ms"]
+        payload["fill"] = "x" * LARGE
     log = os.open(acks, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     headers = {"Authorization": f"Bearer {Path(token).read_text().strip()}"}
     with (

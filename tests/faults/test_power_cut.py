@@ -3,8 +3,9 @@ The power fails at a random moment of a daemon's life: images of the disk are re
 syncs, with all that was not synced kept, lost or torn. 50 of them in a bounded run; FAULT_ROUNDS=20 makes 1,000.
 
 Proved, for each: the file is sound and the counters agree with the rows; each job that was acknowledged before the cut
-is there with its payload; no attempt that had begun is unknown, so that none runs twice under one number. And that the
-test can fail: a disk that lies about its syncs, and a ledger that does not ask for them, lose acknowledged jobs.
+is there with its payload, be that in its row or in a file; no attempt that had begun is unknown, so that none runs
+twice under one number. And that the test can fail: a disk that lies about its syncs, and a ledger that does not ask for
+them, lose acknowledged jobs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from millrace.errors import MillraceError
 from millrace.ledger.ledger import Ledger
 from tests.faults.conftest import CONFIG, FILES
 from tests.faults.disk import MODES, SYNCS, Cut, Disk, lines_before
-from tests.faults.referee import FINAL, Referee
+from tests.faults.referee import FINAL, Referee, whole
 from tests.faults.script import plant_old_ledger
 from tests.faults.strace import need_strace, recording
 from tests.faults.trace import CALLS, read_trace
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     from tests.faults.trace import Call
 
 NAME = "millrace.db"
-NAMES = (NAME, f"{NAME}-wal", f"{NAME}-journal")
+VALUES = f"{NAME}-blobs"
+NAMES = (NAME, f"{NAME}-wal", f"{NAME}-journal", VALUES)
 RECORDED = Path(__file__).with_name("recorded.py")
 JOBS = 400
 IMAGES = 25
@@ -72,7 +74,9 @@ class Recording:
             self.folder = site.state
             self._trace(site, jobs)
         self._calls = [*read_trace(root / "trace")]
-        self.files = [call for call in self._calls if self._disk().concerned(call)]
+        self.values = {path.name for path in (Path(call.path) for call in self._calls) if path.parent.name == VALUES}
+        disks = self._disks()
+        self.files = [call for call in self._calls if any(disk.concerned(call) for disk in disks)]
         self._acks, self._effects = (
             [call for call in self._calls if call.path == str(root / name) and call.name == "write"]
             for name in ("acks.log", "effects.log")
@@ -97,8 +101,9 @@ class Recording:
         )
         assert done.returncode == 0, done.stderr
 
-    def _disk(self) -> Disk:
-        return Disk(self.folder, NAMES, self.base)
+    def _disks(self) -> tuple[Disk, Disk]:
+        """Return the folder of the ledger, and the one in it that has its large values."""
+        return Disk(self.folder, NAMES, self.base), Disk(self.folder / VALUES, [*self.values], {})
 
     def cut(self, dice: random.Random) -> Cut:
         """Return a moment and a manner."""
@@ -106,8 +111,12 @@ class Recording:
 
     def image(self, cut: Cut, root: Path, dice: random.Random) -> Path:
         """Write the files that are there after a cut, and shared memory with anything in it; return the ledger."""
+        state, values = (disk.after(self.files, cut, dice) for disk in self._disks())
         root.mkdir(parents=True, exist_ok=True)
-        for name, content in self._disk().after(self.files, cut, dice).items():
+        if state.pop(VALUES, None) is not None:
+            (root / VALUES).mkdir()
+            state |= {f"{VALUES}/{name}": content for name, content in values.items()}
+        for name, content in state.items():
             (root / name).write_bytes(content)
         if dice.random() < 0.5:
             (root / f"{NAME}-shm").write_bytes(dice.randbytes(GARBAGE))
@@ -162,15 +171,17 @@ def judge(ledger: Path, acknowledged: dict[str, int], begun: dict[str, int]) -> 
         return Verdict(corrupt=f"{type(error).__name__}: {error}")
     if sound != [("ok",)] or balance.difference or balance.accepted != len(rows):
         return Verdict(corrupt=f"{sound}, {balance}")
-    whole = {
-        str(job): json.loads(payload)["n"]
-        for job, payload, kept, _ in rows
-        if blake2b(payload.encode(), digest_size=16).hexdigest() == kept
+    texts = {str(job): (whole(ledger, payload), kept) for job, payload, kept, _ in rows}
+    sent = {
+        job: json.loads(text)["n"]
+        for job, (text, kept) in texts.items()
+        if blake2b(text.encode(), digest_size=16).hexdigest() == kept
     }
     attempts = {str(job): int(attempt) for job, _, _, attempt in rows}
     return Verdict(
-        lost=sum(whole.get(job) != n for job, n in acknowledged.items()),
+        lost=sum(sent.get(job) != n for job, n in acknowledged.items()),
         doubled=sum(attempts.get(job, 0) < attempt for job, attempt in begun.items()),
+        corrupt="" if len(sent) == len(rows) else "there are payloads that nobody sent",
     )
 
 
@@ -204,6 +215,7 @@ def test_a_power_cut_loses_nothing_that_was_acknowledged(
     print(f"{dict(there)}: {told}; {life.checkpoints} checkpoints")  # noqa: T201 - the measure, shown by -rP
     assert wrong.total() == 0, wrong
     assert there["acknowledged"] > there["images"], "hardly anything could have been lost: the test proves nothing"
+    assert life.values, "no payload was large: of the files of values nothing is proved"
     assert life.checkpoints, "the log was never moved into the database: the test proves little"
 
 

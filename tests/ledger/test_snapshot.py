@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
 
-from millrace.errors import LedgerError, LedgerForeign
+from millrace.errors import LedgerBusy, LedgerError, LedgerForeign
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
-from millrace.ledger.snapshot import examine, fold, size_of, snapshot
+from millrace.ledger.snapshot import examine, fold, folded, size_of, snapshot
 from tests.ledger.rig import LIMIT_S
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from tests.ledger.rig import Book
 
 OLD = Path(__file__).parent / "version_1.sql"
+PAGE = 4096
 
 
 def test_a_copy_is_one_file_with_all_that_was_committed(book: Book, tmp_path: Path) -> None:
@@ -126,3 +129,83 @@ def test_folding_leaves_one_file(book: Book) -> None:
             fold(book.path)
     fold(book.path)
     assert [path.name for path in book.path.parent.glob(f"{book.path.name}-*")] == []
+
+
+@contextmanager
+def just_before(words: str, act: Callable[[], object]) -> Iterator[None]:
+    """Let something happen once, just before a connection that is opened here runs what begins with these words."""
+    acts = [act]
+
+    def trace(_cursor: object, sql: str, _values: object) -> bool:
+        if sql.startswith(words) and acts:
+            acts.pop()()
+        return True
+
+    def hook(connection: apsw.Connection) -> None:
+        connection.set_exec_trace(trace)
+
+    apsw.connection_hooks.append(hook)
+    try:
+        yield
+        assert not acts, f"nobody ran {words}"
+    finally:
+        apsw.connection_hooks.remove(hook)
+
+
+def submit(path: Path) -> str:
+    """Open a ledger as a command does, and submit a job."""
+    with Ledger(path) as ledger:
+        return ledger.moves.accept([NewJob("late", "q")]).wait(LIMIT_S)[0].id
+
+
+def test_a_ledger_that_somebody_wrote_into_between_fold_and_lock_is_not_held(book: Book) -> None:
+    """It has a log again, and whoever has it open would go on writing into that after the file has lost its name."""
+    book.ledger.close()
+    with just_before("BEGIN IMMEDIATE", lambda: submit(book.path)), pytest.raises(LedgerBusy), folded(book.path):
+        pytest.fail("it was held")
+    assert examine(book.path).accepted == 1
+
+
+@pytest.fixture(params=["filled", "empty"])
+def folded_place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A file without a log: who opens it while it has one keeps it from being held."""
+    place = tmp_path / "place.db"
+    if request.param == "filled":
+        Ledger(place).close()
+        fold(place)
+    else:
+        place.touch()
+    return place
+
+
+def replace_held(place: Path, copy: Path) -> None:
+    """Do what a restore does."""
+    with folded(place) as filled:
+        assert filled is (place.stat().st_size > PAGE)
+        copy.replace(place)
+
+
+def test_nobody_can_write_into_what_was_replaced_while_it_was_held(
+    book: Book, folded_place: Path, tmp_path: Path
+) -> None:
+    """That file nobody will ever look into again; and a log of it would be played into the new one."""
+    snapshot(book.path, tmp_path / "copy.db")
+    with closing(apsw.Connection(str(folded_place))) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        replace_held(folded_place, tmp_path / "copy.db")
+        with pytest.raises(apsw.ReadOnlyError):
+            connection.pragma("journal_mode", "wal")
+    assert not list(tmp_path.glob("place.db-*"))
+
+
+def test_who_opened_a_ledger_before_it_was_replaced_submits_to_the_new_one(
+    book: Book, folded_place: Path, tmp_path: Path
+) -> None:
+    """It comes too late for the old one, and need not know."""
+    book.accept()
+    snapshot(book.path, tmp_path / "copy.db")
+    with just_before("PRAGMA journal_mode", lambda: replace_held(folded_place, tmp_path / "copy.db")):
+        late = submit(folded_place)
+    assert examine(folded_place).accepted == 2
+    with Ledger(folded_place) as ledger:
+        assert ledger.reads.job(late).task == "late"

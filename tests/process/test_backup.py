@@ -25,6 +25,7 @@ from millrace.ledger import blob_rows
 from millrace.ledger.blobs import LARGE, folder_of
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.notes import BACKUP
+from millrace.ledger.reads import Reads
 from millrace.ledger.rows import ChildRow, JobFilter, NewJob
 from millrace.ledger.states import Status
 from millrace.process.backup.archive import MANIFEST, unpack
@@ -146,6 +147,33 @@ def test_a_backup_that_was_changed_or_cut_off_is_found(spot: Places, tmp_path: P
         tar.add(spot.root / "config.toml", "config.toml")
     with pytest.raises(BackupBroken, match="not a backup of Millrace"):
         unpack(other, None)
+
+
+def test_a_wrong_byte_anywhere_is_found_and_told_as_a_broken_backup(spot: Places, tmp_path: Path) -> None:
+    """In the packing, in a member, in the manifest: whichever reader trips over it. Some change nothing of all that."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    packed, text = whole.read_bytes(), content(whole)
+    rotten = tmp_path / "rotten.tar.gz"
+    found = 0
+    for place in range(0, len(packed), 41):
+        rotten.write_bytes(packed[:place] + bytes([packed[place] ^ 0x41]) + packed[place + 1 :])
+        try:
+            unpack(rotten, None)
+        except BackupBroken:
+            found += 1
+        else:
+            assert content(rotten) == text, place
+    assert found > len(packed) / 82
+
+
+def test_a_rotten_backup_is_no_trouble_of_the_folder(spot: Places, tmp_path: Path) -> None:
+    """What gzip finds wrong is an OSError to Python, and was told as if the scratch folder could not be written."""
+    whole = make(spot, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    rotten = tmp_path / "rotten.tar.gz"
+    packed = bytearray(gzip.compress(content(whole)))
+    packed[-8] ^= 1  # the checksum of all
+    rotten.write_bytes(packed)
+    assert "damaged, or no backup at all (CRC check failed" in rehearse(rotten, tmp_path, clock=SYSTEM).problems[0]
 
 
 def test_what_is_no_archive_is_called_that_in_one_line(spot: Places) -> None:
@@ -306,6 +334,58 @@ def test_a_broken_audit_log_is_told_with_each_backup(rota: Round, spot: Places) 
     assert rota.after(3600) == [BackupDone, BackupFlawed]
 
 
+def test_flawed_backups_do_not_push_out_the_last_good_one(rota: Round, bulky: Places) -> None:
+    """What they lack is in that one alone. Once a backup is whole again, the others go as ever."""
+    assert rota.after(0) == [BackupDone, RestoreTested]
+    (good,) = kept(rota.folder)
+    gone = next(folder_of(bulky.ledger).iterdir())
+    value = gone.read_bytes()
+    gone.unlink()
+    for _ in range(4):
+        assert BackupFlawed in rota.after(3600)
+    assert len(kept(rota.folder)) == 3
+    assert good in kept(rota.folder)
+    assert rehearse(good, rota.folder, clock=SYSTEM).problems == ()
+    gone.write_bytes(value)
+    assert BackupFlawed not in rota.after(3600)
+    assert len(kept(rota.folder)) == 2
+    assert good not in kept(rota.folder)
+
+
+def test_a_backup_that_rotted_is_not_taken_for_the_last_good_one(rota: Round, bulky: Places) -> None:
+    """Its manifest says that it was whole; the older one still is."""
+    rota.after(0)
+    rota.after(3600)
+    rotten, good = kept(rota.folder)
+    rotten.write_bytes(rotten.read_bytes()[:-200])
+    next(folder_of(bulky.ledger).iterdir()).unlink()
+    for _ in range(3):
+        assert BackupFlawed in rota.after(3600)
+    assert [path for path in (rotten, good) if path.exists()] == [good]
+
+
+def test_a_difference_in_the_balance_is_a_flaw(rota: Round, spot: Places) -> None:
+    """A backup of a ledger that has lost a job is not as good as the one before."""
+    with Ledger(spot.ledger) as ledger:
+        lose = "DELETE FROM job WHERE id = (SELECT min(id) FROM job)"
+        ledger.writer.submit(lambda tx: tx.run(lose)).wait(LIMIT_S)
+    assert rota.after(0) == [BackupDone, BackupFlawed, RestoreTestFailed]
+    flawed = next(event for event in rota.events if isinstance(event, BackupFlawed))
+    assert flawed.reason == "1 of its 5 accepted jobs are not accounted for"
+
+
+def test_a_backup_under_a_clock_that_was_set_back_is_kept(rota: Round, spot: Places) -> None:
+    """By its name it is the oldest, and it is the only one of what the ledger holds now."""
+    for _ in range(2):
+        rota.after(3600)
+    rota.clock.ms -= 10**9
+    for _ in ("whole", "flawed"):
+        assert BackupDone in rota.after(3600)
+        done = next(event for event in rota.events if isinstance(event, BackupDone))
+        assert Path(done.file).is_file()
+        change_the_log(spot.ledger)
+
+
 def test_a_backup_that_rotted_is_told_by_its_rehearsal(rota: Round) -> None:
     """It is found while the ledger is still there."""
     rota.after(0)
@@ -353,6 +433,35 @@ def test_a_kill_in_the_middle_leaves_nothing_under_the_name(
     assert [path.name for path in target.parent.iterdir()] == ["one.tar.gz"]
 
 
+_ROTTEN = """
+import sys
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import make as making
+real = making.pack
+def pack(target, *args):
+    manifest = real(target, *args)
+    data = bytearray(target.read_bytes())
+    data[len(data) // 2] ^= 1
+    target.write_bytes(data)
+    return manifest
+making.pack = pack
+making.make(places(Path(sys.argv[1]), dict()), Path(sys.argv[2]), clock=SYSTEM)
+"""
+
+
+def test_what_the_disk_did_not_keep_as_it_was_written_is_no_backup(bulky: Places, tmp_path: Path) -> None:
+    """It is read back before it gets its name: the day on which it is needed is too late."""
+    target = tmp_path / "b" / "one.tar.gz"
+    target.parent.mkdir()
+    argv = [sys.executable, "-c", _ROTTEN, str(bulky.config), str(target)]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "BackupBroken" in done.stderr
+    assert list(target.parent.iterdir()) == []
+
+
 _HALF_BACK = """
 import os, signal, sys
 from pathlib import Path
@@ -371,7 +480,7 @@ restoring.restore(Path(sys.argv[2]), places(Path(sys.argv[1]), dict()), clock=SY
     [
         ("", "Blobs", 6),
         (".Blobs", "share", 6),
-        ("", "fold", 6),
+        ("", "folded", 6),
         (".os", "link", 6),
         ("", "_swap", 6),
         ("", "sync_folder", 5),
@@ -394,6 +503,96 @@ def test_a_kill_in_the_middle_of_a_restore_leaves_the_old_ledger_or_the_new_one(
         assert blob_rows.damaged(ledger.reads) == []
     assert restore(archive, spot, clock=SYSTEM).found.accepted == 7
     assert not list(spot.state.glob(".millrace-*"))
+
+
+def test_a_kill_in_the_middle_of_a_restore_where_no_ledger_is_leaves_none(bulky: Places, tmp_path: Path) -> None:
+    """What was only there to be held is not taken for a ledger that has to be kept."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = elsewhere(tmp_path)
+    argv = [sys.executable, "-c", _HALF_BACK.format(owner="", place="_swap"), str(spot.config), str(archive)]
+    assert subprocess.run(argv, check=False, timeout=60).returncode == -signal.SIGKILL
+    with pytest.raises(LedgerError):
+        Reads.open(spot.ledger)
+    done = restore(archive, spot, clock=SYSTEM)
+    assert (done.found.accepted, done.before) == (7, None)
+
+
+_LATE = """
+import sys
+from pathlib import Path
+from millrace.ledger import ledger as opening
+from millrace.ledger.rows import NewJob
+opening.BUSY_MS = int(sys.argv[2])
+with opening.Ledger(Path(sys.argv[1])) as ledger:
+    print(ledger.moves.accept([NewJob("late", "q")]).wait(30)[0].id)
+"""
+
+_INTO_THE_GAP = """
+import subprocess, sys
+from contextlib import suppress
+from pathlib import Path
+from millrace.clock import SYSTEM
+from millrace.config.find import places
+from millrace.process.backup import restore as restoring
+from tests.process.scratch import until
+config, archive, late, patience = sys.argv[1:]
+spot = places(Path(config), dict())
+real = restoring{owner}.{place}
+def meets(pid):
+    with suppress(OSError):
+        return any(str(fd.readlink()) == str(spot.ledger) for fd in Path(f"/proc/{{pid}}/fd").iterdir())
+def gap(*args, **given):
+    setattr(restoring{owner}, {place!r}, real)
+    submitter = subprocess.Popen([sys.executable, "-c", late, str(spot.ledger), patience])
+    until(lambda: submitter.poll() is not None or (patience == "5000" and meets(submitter.pid)), "the submitter")
+    return real(*args, **given)
+setattr(restoring{owner}, {place!r}, gap)
+restoring.restore(Path(archive), spot, clock=SYSTEM)
+"""
+
+
+def restore_beside_a_submitter(archive: Path, spot: Places, gap: tuple[str, str], patience_ms: int) -> str:
+    """Restore, and let a submitter come at a place; return the id of its job, nothing if it was refused."""
+    script = _INTO_THE_GAP.format(owner=gap[0], place=gap[1])
+    argv = [sys.executable, "-c", script, str(spot.config), str(archive), _LATE, str(patience_ms)]
+    done = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "LedgerBusy" in done.stderr, done.stderr
+    return done.stdout.strip()
+
+
+WITH_OLD = [(".os", "link"), (".Blobs", "share")]
+ALWAYS = [(".Blobs", "adopt"), ("", "_swap"), (".Path", "replace")]
+
+
+@pytest.mark.parametrize(
+    ("gap", "there"),
+    [*((gap, True) for gap in WITH_OLD + ALWAYS), *((gap, False) for gap in ALWAYS)],
+    ids=lambda given: given[1] if isinstance(given, tuple) else "replaced" if given else "first",
+)
+def test_no_job_is_acknowledged_that_a_restore_leaves_behind(
+    bulky: Places, tmp_path: Path, gap: tuple[str, str], *, there: bool
+) -> None:
+    """Neither in the ledger that has been set aside, nor in one that a command makes where there was none."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = bulky if there else elsewhere(tmp_path)
+    late = restore_beside_a_submitter(archive, spot, gap, patience_ms=50)
+    with Ledger(spot.ledger) as ledger:
+        assert not late or ledger.reads.job(late).task == "late"
+        balance = ledger.reads.balance(count_rows=True)
+        assert (balance.accepted, balance.difference) == (8 if late else 7, 0)
+        assert blob_rows.damaged(ledger.reads) == []
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["replaced", "first"])
+def test_who_waits_for_a_restore_submits_to_the_new_ledger(bulky: Places, tmp_path: Path, *, there: bool) -> None:
+    """It had the old file open when that lost its name."""
+    archive = make(bulky, tmp_path / "one.tar.gz", clock=SYSTEM).file
+    spot = bulky if there else elsewhere(tmp_path)
+    late = restore_beside_a_submitter(archive, spot, ("", "_swap"), patience_ms=5000)
+    with Ledger(spot.ledger) as ledger:
+        assert ledger.reads.job(late).task == "late"
+        assert ledger.reads.balance(count_rows=True).accepted == 8
 
 
 def test_a_daemon_backs_itself_up_and_tells(make_site: MakeSite) -> None:

@@ -89,8 +89,9 @@ class Ledger:
                 self._database.close()
                 cause = error if isinstance(error, apsw.Error) else error.__cause__ or error.__context__
                 # Of several that turn a fresh file into a WAL database at once, SQLite tells some at once that it is
-                # busy: each holds a lock that the other waits for.
-                if not isinstance(cause, apsw.BusyError) or self._clock.monotonic() >= give_up_at:
+                # busy: each holds a lock that the other waits for. And a restore may have put another file there.
+                again = isinstance(cause, apsw.BusyError) or _has_moved(cause)
+                if not again or self._clock.monotonic() >= give_up_at:
                     raise (translate(cause) if isinstance(cause, apsw.Error) else LedgerError(str(error))) from error
             except LedgerError as error:
                 self._database.close()
@@ -127,3 +128,8 @@ class Ledger:
             self._emit(event)
         for listener in self.on_change:
             listener(changes)
+
+
+def _has_moved(error: BaseException | None) -> bool:
+    code = getattr(error, "extendedresult", None)  # of all that apsw raises; its stubs do not know it
+    return code == apsw.SQLITE_READONLY_DBMOVED

@@ -7,12 +7,12 @@ write gets into it. A plain copy of the file would miss what is still in the log
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import apsw
 
-from millrace.errors import LedgerError, NotFound
+from millrace.errors import LedgerBusy, LedgerError, NotFound
 from millrace.ledger import blob_rows
 from millrace.ledger.audit import Verified
 from millrace.ledger.blobs import Blobs
@@ -21,7 +21,7 @@ from millrace.ledger.ledger import Ledger
 from millrace.ledger.reads import Reads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from millrace.clock import Clock
@@ -150,10 +150,29 @@ def fold(ledger: Path) -> None:
 
     Raises: LedgerError if it is damaged, or somebody has it open.
     """
+    with folded(ledger):
+        pass
+
+
+@contextmanager
+def folded(ledger: Path) -> Iterator[bool]:
+    """
+    Do that and let nobody write until the end; give whether it holds anything.
+
+    Meanwhile its name may be given to another file: who has this one open then cannot write into it afterwards either.
+    Where there is no log, SQLite looks whether a file still has its name once it has the lock, unless it is empty
+    (SQLITE_READONLY_DBMOVED).
+    """
     try:
         with closing(apsw.Connection(str(ledger), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
             connection.set_busy_timeout(BUSY_MS)
-            connection.execute("PRAGMA journal_mode = delete")
+            connection.pragma("journal_mode", "delete")
+            if not connection.pragma("page_count"):
+                connection.pragma("user_version", 0)  # gives it its first page
+            connection.execute("BEGIN IMMEDIATE")
+            if connection.pragma("journal_mode") != "delete":  # by somebody who came between the two
+                raise LedgerBusy("the ledger is in use by another process")
+            yield bool(connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
     except apsw.Error as error:
         raise translate(error) from error
 

@@ -7,12 +7,14 @@ manifest has it and it stays within the folder.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import json
 import os
 import tarfile
 import zlib
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -20,7 +22,7 @@ from millrace.errors import BackupBroken
 from millrace.ledger.blobs import SUFFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 MANIFEST: Final = "manifest.json"
 LEDGER: Final = "ledger.db"
@@ -74,27 +76,46 @@ def unpack(archive: Path, folder: Path | None) -> dict[str, Any]:
     Args:
         folder: Empty; None to compare only.
     Returns: The manifest.
-    Raises: BackupBroken if anything differs, is missing or is too much; OSError if the folder cannot be written.
+    Raises: BackupBroken if anything differs, is missing or is too much; OSError if the file cannot be read, or the
+        folder not be written.
     """
-    try:
-        with tarfile.open(archive, "r:*") as tar:
-            manifest = _manifest(archive, tar, tar.next())
-            missing = dict(manifest["files"])
-            while (info := tar.next()) is not None:
-                wanted = missing.pop(info.name, None)
-                if wanted is None or not info.isreg() or not _inside(info.name):
-                    raise BackupBroken(f"{archive}: {info.name} is not in its manifest")
-                content = tar.extractfile(info)
-                if content is None or _copied(content, folder and folder / info.name) != wanted["sha256"]:
-                    raise BackupBroken(f"{archive}: {info.name} is not what was backed up: its SHA-256 differs")
-    except (tarfile.TarError, EOFError, zlib.error) as error:
-        raise BackupBroken(f"{archive}: {_reason(error)}") from error
+    with _opened(archive) as tar:
+        manifest = _manifest(archive, tar)
+        missing = dict(manifest["files"])
+        while (info := tar.next()) is not None:
+            wanted = missing.pop(info.name, None)
+            if wanted is None or not info.isreg() or not _inside(info.name):
+                raise BackupBroken(f"{archive}: {info.name} is not in its manifest")
+            content = tar.extractfile(info)
+            if content is None or _copied(content, folder and folder / info.name) != wanted.get("sha256"):
+                raise BackupBroken(f"{archive}: {info.name} is not what was backed up: its SHA-256 differs")
+        _read_on(tar)
     if missing:
         raise BackupBroken(f"{archive}: {', '.join(sorted(missing))} is missing")
     return manifest
 
 
-def _manifest(archive: Path, tar: tarfile.TarFile, first: tarfile.TarInfo | None) -> dict[str, Any]:
+def manifest_of(archive: Path) -> dict[str, Any]:
+    """
+    Return the manifest, without a look at anything else.
+
+    Raises: BackupBroken if it cannot be made out, OSError if the file cannot be read.
+    """
+    with _opened(archive) as tar:
+        return _manifest(archive, tar)
+
+
+@contextmanager
+def _opened(archive: Path) -> Iterator[tarfile.TarFile]:
+    try:
+        with tarfile.open(archive, "r:*") as tar:
+            yield tar
+    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BackupBroken(f"{archive}: {_reason(error)}") from error
+
+
+def _manifest(archive: Path, tar: tarfile.TarFile) -> dict[str, Any]:
+    first = tar.next()
     content = tar.extractfile(first) if first is not None and first.name == MANIFEST else None
     if content is None:
         raise BackupBroken(f"{archive}: is not a backup of Millrace: it does not begin with {MANIFEST}")
@@ -105,6 +126,12 @@ def _manifest(archive: Path, tar: tarfile.TarFile, first: tarfile.TarInfo | None
     if not isinstance(found, dict) or found.get("format") != FORMAT or LEDGER not in found.get("files", {}):
         raise BackupBroken(f"{archive}: is of a form that this version does not know; install the one that made it")
     return found
+
+
+def _read_on(tar: tarfile.TarFile) -> None:
+    """Go to the end, where gzip has a checksum of all: what the manifest itself says is under no other."""
+    while tar.fileobj.read(_CHUNK):
+        pass
 
 
 def _inside(name: str) -> bool:
@@ -138,8 +165,6 @@ def _hash(content: IO[bytes], copy: IO[bytes] | None = None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
     if str(error).startswith("file could not be opened"):  # tarfile goes on with what each of its readers said
         return "is no backup of Millrace: it is no compressed tar file"
     return f"is damaged, or no backup at all ({str(error) or type(error).__name__})"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -21,14 +22,15 @@ from millrace.errors import BackupBroken, LedgerFull, NotPermitted
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.owner import belong
 from millrace.ledger.snapshot import examine, files_of, lost_files, size_of, snapshot
-from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, pack, unpack
+from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, manifest_of, pack, unpack
 from millrace.process.backup.scratch import scratch, settle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from millrace.clock import Clock
     from millrace.config.find import Places
+    from millrace.ledger.snapshot import Examined
 
 SUFFIX: Final = ".tar.gz"
 _NAME: Final = re.compile(r"millrace-\d{8}T\d{6}Z(?:-\d+)?\.tar\.gz")
@@ -56,9 +58,7 @@ class Backup(NamedTuple):
     @property
     def flaws(self) -> list[str]:
         """What is wrong with the ledger that it is a backup of, in words."""
-        more = f" and {len(self.lost) - 1} more" if len(self.lost) > 1 else ""
-        lost = [f"large values are lost: {self.lost[0]}{more}"] if self.lost else []
-        return [self.audit_flaw, *lost] if self.audit_flaw else lost
+        return _flaws(self.accepted, self.difference, self.audit_flaw, self.lost)
 
 
 def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool] = lambda: False) -> Backup:
@@ -97,8 +97,7 @@ def make(places: Places, target: Path, *, clock: Clock, stop: Callable[[], bool]
                         members[f"{FILES}/{name}"] = blobs.folder / name
                     else:
                         left_out.append(f"{FILES}/{name}")
-                ledger = {**found._asdict(), "flaws": None}
-                pack(packed, members, {**_facts(at, ledger, left_out), "lost": lost})
+                pack(packed, members, {**_facts(at, found), "left_out": left_out, "lost": lost})
             unpack(packed, None)
             size = packed.stat().st_size
             if target.parent.stat().st_uid == places.state.stat().st_uid:  # the daemon rehearses it
@@ -135,12 +134,37 @@ def _age(path: Path) -> tuple[str, int]:
     return stamp, int(number or 1)
 
 
-def prune(folder: Path, keep: int) -> list[Path]:
-    """Remove the oldest backups beyond `keep`; return them. Files with other names are left alone."""
-    old = kept(folder)[keep:]
+def prune(folder: Path, keep: int, spare: Sequence[Path] = ()) -> list[Path]:
+    """Remove the oldest backups beyond `keep` but `spare`; return them. Files with other names are left alone."""
+    old = [path for path in kept(folder)[keep:] if path not in spare]
     for path in old:
         path.unlink(missing_ok=True)
     return old
+
+
+def last_whole(folder: Path) -> list[Path]:
+    """Return the newest backup in a folder that is one of a ledger without flaws, and whole itself; none if none is."""
+    return list(islice(filter(_is_whole, kept(folder)), 1))
+
+
+def _is_whole(archive: Path) -> bool:
+    try:
+        found = manifest_of(archive)  # first: most have a flaw when this is asked, and need not be read to the end
+        ledger = found["ledger"]
+        if _flaws(ledger["accepted"], ledger["difference"], ledger.get("audit_flaw"), found.get("lost", ())):
+            return False
+        unpack(archive, None)
+    except (BackupBroken, OSError, KeyError):
+        return False
+    return True
+
+
+def _flaws(accepted: int, difference: int, audit_flaw: str | None, lost: Sequence[str]) -> list[str]:
+    more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+    found = [audit_flaw] if audit_flaw else []
+    if difference:
+        found.append(f"{difference} of its {accepted} accepted jobs are not accounted for")
+    return [*found, f"large values are lost: {lost[0]}{more}"] if lost else found
 
 
 def _need_folder(folder: Path, state: Path) -> None:
@@ -154,9 +178,10 @@ def _need_folder(folder: Path, state: Path) -> None:
     belong(folder, state)
 
 
-def _facts(at: int, ledger: dict[str, Any], left_out: list[str]) -> dict[str, Any]:
-    del ledger["flaws"]
-    return {"made_at": rfc3339(at), "made_by": __version__, "ledger": ledger, "left_out": left_out}
+def _facts(at: int, found: Examined) -> dict[str, Any]:
+    ledger = found._asdict()
+    del ledger["flaws"]  # of the file: with any there is no backup
+    return {"made_at": rfc3339(at), "made_by": __version__, "ledger": ledger}
 
 
 def _check_room(ledger: Path, folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -12,11 +12,13 @@ from millrace.errors import BackupBroken, LedgerBusy, LedgerError, MillraceError
 from millrace.ledger.blobs import Blobs, sync_folder
 from millrace.ledger.ids import new_id
 from millrace.ledger.owner import belong
-from millrace.ledger.snapshot import Examined, examine, files_of, fold, forget_children, identity, lost_files
+from millrace.ledger.snapshot import Examined, examine, files_of, folded, forget_children, identity, lost_files
 from millrace.process.backup.archive import CONFIG, FILES, JOBS, LEDGER, unpack
 from millrace.process.backup.scratch import scratch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from millrace.clock import Clock
     from millrace.config.find import Places
 
@@ -119,10 +121,10 @@ def restore(archive: Path, places: Places, *, clock: Clock) -> Restored:
             if found.flaws:
                 raise BackupBroken(f"{archive}: {'; '.join(problems)}")
             replaced = identity(ledger)
-            before = _keep(ledger, clock.now_ms())  # with its files, before any of them is replaced
-            if (folder / FILES).is_dir():  # before the ledger that refers to them
-                Blobs(ledger).adopt(Blobs(copy), files_of(copy))
-            _swap(copy, ledger)
+            with _set_aside(ledger, clock.now_ms()) as before:  # with its files, before any of them is replaced
+                if (folder / FILES).is_dir():  # before the ledger that refers to them
+                    Blobs(ledger).adopt(Blobs(copy), files_of(copy))
+                _swap(copy, ledger)
             written, differ = _site_files(folder, places)
             lost = tuple(lost_files(ledger))
             return Restored(found, before, written, differ, lost, replaced not in (None, found.ledger))
@@ -144,23 +146,33 @@ def _looked_at(copy: Path, clock: Clock) -> tuple[Examined, tuple[str, ...]]:
     return found, tuple(problems)
 
 
-def _keep(ledger: Path, now_ms: int) -> Path | None:
-    """Give the ledger that is there, with its large values, a second name; return it, None if there is no ledger."""
+@contextmanager
+def _set_aside(ledger: Path, now_ms: int) -> Iterator[Path | None]:
+    """
+    Give the ledger that is there, with its large values, a second name: None if there is none.
+
+    Nobody writes until the end, when another has its place: a command would acknowledge what is in neither.
+    """
     if not ledger.exists():
-        return None
+        ledger.touch(0o600)  # to have something to hold: a command could make a ledger meanwhile
+        belong(ledger, ledger.parent)
+    with ExitStack() as held:
+        logs: tuple[str, ...] = ()
+        try:
+            filled = held.enter_context(folded(ledger))  # its log must not be taken for one of the new file
+        except LedgerBusy:
+            raise  # a command has it open: what it writes would be lost
+        except LedgerError:  # damaged: its logs as they are, for whoever wants to look for what is left in it
+            filled, logs = True, _LOGS
+        yield _keep(ledger, now_ms, logs) if filled else None
+
+
+def _keep(ledger: Path, now_ms: int, logs: tuple[str, ...]) -> Path:
     before = ledger.with_name(f"{ledger.name}.before-{new_id(now_ms)}")
-    damaged = False
-    try:
-        fold(ledger)  # its log must not be taken for one of the new file
-    except LedgerBusy:
-        raise  # a command has it open: what it writes would be lost
-    except LedgerError:
-        damaged = True
     os.link(ledger, before)
-    if damaged:  # its logs as they are, for whoever wants to look for what is left in it
-        for log in _LOGS:
-            with suppress(FileNotFoundError):
-                os.link(ledger.with_name(ledger.name + log), before.with_name(before.name + log))
+    for log in logs:
+        with suppress(FileNotFoundError):
+            os.link(ledger.with_name(ledger.name + log), before.with_name(before.name + log))
     Blobs(ledger).share(before)  # to the ledger that takes its place they are strays
     return before
 
@@ -169,7 +181,7 @@ def _swap(new: Path, ledger: Path) -> None:
     """Let a file be the ledger, at one stroke."""
     for log in _LOGS:
         ledger.with_name(ledger.name + log).unlink(missing_ok=True)
-    new.chmod(stat.S_IMODE(ledger.stat().st_mode) if ledger.exists() else 0o600)
+    new.chmod(stat.S_IMODE(ledger.stat().st_mode))
     belong(new, ledger)
     new.replace(ledger)
     sync_folder(ledger.parent)

@@ -11,7 +11,7 @@ from millrace.clock import MS
 from millrace.errors import MillraceError
 from millrace.events import BackupDone, BackupFailed, BackupFlawed, RestoreTested, RestoreTestFailed
 from millrace.ledger.notes import BACKUP, BACKUP_FAILED, RESTORE_TEST
-from millrace.process.backup.make import Backup, kept, make, name_for, prune
+from millrace.process.backup.make import Backup, kept, last_whole, make, name_for, prune
 from millrace.process.backup.restore import rehearse
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Rota:
             self._emit(BackupFailed(str(error)))
             self._moves.note(BACKUP_FAILED, json.dumps({"at": at, "reason": str(error)})).wait()
             return
-        prune(folder, keep)
+        # What this one has lost may be whole in an older one, and in none of those that came between.
+        prune(folder, keep, spare=[done.file, *(last_whole(folder) if done.flaws else [])])
         self._emit(BackupDone(str(done.file), done.size, done.accepted, done.difference, done.took_s))
         if done.flaws:
             self._emit(BackupFlawed(str(done.file), "; ".join(done.flaws)))

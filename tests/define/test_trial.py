@@ -6,9 +6,10 @@ import threading  # noqa: TC003 - the same
 from collections.abc import Iterator  # noqa: TC003 - the pipelines read it
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from pydantic import BaseModel, PlainSerializer
 
 from millrace import once, step
 from millrace.define.pipeline import Pipeline
@@ -20,6 +21,10 @@ from millrace.errors import GiveUp, NotFound, PayloadError
 class Lead:
     name: str
     visits: int
+
+
+class Share(BaseModel):
+    of: Annotated[float, PlainSerializer("{:.0%}".format)]
 
 
 def shop() -> Pipeline:  # noqa: C901 - many small stages
@@ -241,6 +246,18 @@ def test_a_value_that_is_not_what_its_stage_says_is_found() -> None:
     trial = vague.try_it()
     assert trial.results == {"line": 1}
     assert [str(one) for one in trial.dead] == ["count is dead: BadResult: result: must be a whole number, got true"]
+
+
+def test_what_is_written_for_people_is_told_as_it_is_written() -> None:
+    """No stage asks for it, so that it need not be readable; the trial has what a run would show."""
+    shown = Pipeline("shown", inputs={})
+
+    @shown.stage
+    def part() -> Share:
+        return Share(of=0.5)
+
+    trial = shown.try_it()
+    assert (trial.status, trial.results) == ("succeeded", {"part": {"of": "50%"}})
 
 
 def test_a_route_returns_text() -> None:

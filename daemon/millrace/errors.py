@@ -30,6 +30,7 @@ what is wrong, where, and what to do.
     │   └── LedgerDamaged    exit 78           a page of it is broken
     ├── BackupBroken         exit 1            a backup could not be made, or is not whole
     ├── ResultNotJSON                          the work is done, but what it returned cannot be kept
+    ├── BadResult                              what a stage returned does not fit its type, or that of who reads it
     ├── RulesError                             a decision table is not there, or asks for what it was not told
     ├── LostClaim                              another attempt owns the job; the late result is dropped
     └── JobSignal                              raised by job code to steer its own outcome
@@ -290,6 +291,12 @@ class ResultNotJSON(MillraceError):
     """The job has done its work, but what it returned has no JSON form; repeating it cannot help."""
 
     type = "result-not-json"
+
+
+class BadResult(MillraceError, ValueError):
+    """What a stage returned does not fit the type that it announces, or as which another stage reads it."""
+
+    type = "bad-result"
 
 
 class RulesError(MillraceError):

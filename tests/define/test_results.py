@@ -8,6 +8,7 @@ import pytest
 
 from millrace import Results
 from millrace.define.results import PIECE
+from millrace.errors import BadResult
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,11 @@ def test_without_a_type_values_are_what_json_has() -> None:
 
 
 def test_a_value_that_does_not_fit_its_type_is_an_error() -> None:
-    """After a change of the code, half of a report in the new form would be believed."""
-    with pytest.raises(ValueError, match="points"):
-        list(Results(Shelf({1: '{"lead":"a","points":"many"}'}).fetch, 1, of=Score))
+    """After a change of the code, half of a report in the new form would be believed. It says whose value it is."""
+    shelf = Shelf({1: '{"lead":"a","points":5}', 7: '{"lead":"a","points":"many"}'})
+    told = 'record 7 of stage score: result.points: must be a whole number, got "many"'
+    with pytest.raises(BadResult, match=f"^{told}$"):
+        list(Results(shelf.fetch, 2, of=Score, stage="score"))
 
 
 def test_a_stage_is_tested_with_results_made_of_values() -> None:

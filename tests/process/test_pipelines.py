@@ -139,15 +139,16 @@ def test_a_source_whose_every_item_is_bad_is_a_partial_run(pipes: Pipes, flow: s
 
 @pytest.mark.parametrize("flow", BOTH)
 def test_what_a_stage_returns_must_fit_into_the_ledger(pipes: Pipes, flow: str) -> None:
-    """No JSON, nine megabytes, a label that is none: three dead records, and the other one is done."""
-    told = ["points:object", "points:large", "segment:odd", ""]
+    """No JSON, nine megabytes, a label that is none, no number: four dead records, and the other one is done."""
+    told = ["points:object", "points:large", "segment:odd", "", "points:none"]
     run = pipes.ended(pipes.run(flow, [{"n": n, "do": do} for n, do in enumerate(told, 1)]))
 
     assert (run.status, run.counts["done"]) == ("partial", {"succeeded": 1})
     points, segment = pipes.jobs(run.id, "points"), pipes.jobs(run.id, "segment")
-    errors = [job.error.type for job in (points["1"], points["2"], segment["3"]) if job.error]
-    assert errors == ["ResultNotJSON", "ResultTooLarge", "RouteLabel"]
-    assert pipes.value(run.id, "summary")["dead"] == [2, 3, 3]
+    errors = [job.error.type for job in (points["1"], points["2"], segment["3"], points["5"]) if job.error]
+    assert errors == ["ResultNotJSON", "ResultTooLarge", "RouteLabel", "BadResult"]
+    assert points["5"].failures == 1
+    assert pipes.value(run.id, "summary")["dead"] == [3, 4, 4]
 
 
 @pytest.mark.parametrize("flow", BOTH)

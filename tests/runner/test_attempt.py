@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
+from pydantic import BaseModel, field_serializer
 
-from millrace import Pipeline, rules, task
+from millrace import Pipeline, Results, rules, task
 from millrace.define.rules import MAX_DECISIONS
 from millrace.runner.attempt import attempt
 from millrace.runner.context import Context, Entered
@@ -104,6 +105,132 @@ def test_an_item_that_was_bad_is_checked_once_more() -> None:
     bad = run(lead, '{"item":"seven"}', record="1")
     assert bad.error is not None
     assert bad.error.type == "BadItem"
+
+
+loose = Pipeline("loose", inputs={"told": Any})
+
+
+@loose.stage
+def number(told: Any) -> int:
+    """Return what it is told, which may be no number."""
+    return told  # type: ignore[no-any-return]
+
+
+@loose.stage
+def unsaid(told: Any):  # type: ignore[no-untyped-def] # noqa: ANN201 - that is the point
+    """Return what it is told, and announce nothing."""
+    return told
+
+
+@loose.route
+def turn(told: Any) -> Literal["left", "right"]:
+    """Choose what it is told."""
+    return told  # type: ignore[no-any-return]
+
+
+@loose.stage
+def each(told: Any) -> Iterator[int]:
+    """Give some numbers."""
+    yield from told
+
+
+@loose.stage
+def halved(each: int) -> float:
+    """Halve one of them."""
+    return each / 2
+
+
+@loose.collect
+def joint(halved: Results[float], told: Any) -> int:
+    """Go through all of them, and return what it is told."""
+    list(halved)
+    return told  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("stage", "told", "why"),
+    [
+        (number, "null", "result: must be a whole number, got null"),
+        (number, "[1]", "result: must be a whole number, got [1]"),
+        (turn, '"ahead"', 'result: must be "left" or "right", got "ahead"'),
+        (joint, '"many"', 'result: must be a whole number, got "many"'),
+    ],
+)
+def test_a_value_that_does_not_fit_its_stages_type_is_final(stage: Task[..., Any], told: str, why: str) -> None:
+    """Else it would count as done, and the collect that reads it would die for all the records that are good."""
+    verdict = run_collected(stage, told, [(1, "1.5")])
+    assert (verdict.kind, verdict.reason) == ("gave_up", "result")
+    assert verdict.error is not None
+    assert (verdict.error.type, verdict.error.message) == ("BadResult", why)
+
+
+@pytest.mark.parametrize(("stage", "told"), [(number, "7"), (unsaid, "[null]"), (turn, '"left"'), (joint, "7")])
+def test_a_value_that_fits_or_of_which_nothing_is_said_is_a_result(stage: Task[..., Any], told: str) -> None:
+    """A stage without annotations is believed."""
+    verdict = run_collected(stage, told, [(1, "1.5"), (2, "2")])
+    assert (verdict.kind, verdict.result) == ("ok", told)
+
+
+forms = Pipeline("forms", inputs={"told": Any})
+
+
+class Share(BaseModel):
+    """A number that its JSON shows as people write it."""
+
+    part: float
+
+    @field_serializer("part")
+    def percent(self, part: float) -> str:
+        return f"{part:.0%}"
+
+
+def share(told: Any) -> Share:
+    """Return what it is told, of which the next stage makes nothing."""
+    return told if told is None else Share(part=told)  # type: ignore[return-value]
+
+
+first = forms.stage(name="first")(share)
+last = forms.stage(name="last")(share)
+
+
+@forms.stage
+def after(first: Share) -> float:
+    """Ask for one of the two."""
+    return first.part
+
+
+def test_what_no_stage_asks_for_may_be_written_for_people() -> None:
+    """The last stage's report is not read back, and must not die for how it looks; what is no report at all does."""
+    for of, told, kind in ((last, "0.5", "ok"), (last, "null", "gave_up"), (first, "0.5", "gave_up")):
+        assert run_collected(of, told, []).kind == kind
+
+
+def test_a_kept_value_that_a_collect_cannot_read_is_told_by_its_record_and_not_tried_again() -> None:
+    """An older version took it for a success, or the type has changed since; no attempt of the collect mends it."""
+    verdict = run_collected(joint, "7", [(1, "1.5"), (4, "null")])
+    assert (verdict.kind, verdict.reason) == ("gave_up", "arguments")
+    assert verdict.error is not None
+    assert verdict.error.type == "BadResult"
+    assert verdict.error.message == "record 4 of stage halved: result: must be a number, got null"
+
+
+class ResultsLine(TableLine):
+    """A line whose other end has the values of one stage."""
+
+    def __init__(self, values: list[tuple[int, str]]) -> None:
+        self.values = values
+
+    def ask(self, kind: str, body: dict[str, Any]) -> Any:
+        assert body["stage"] == "halved"
+        if kind == "results.head":
+            return {"count": len(self.values), "dead": 0, "skipped": 0}
+        return [one for one in self.values if one[0] > body["after"]]
+
+
+def run_collected(of: Task[..., Any], told: str, values: list[tuple[int, str]]) -> Verdict:
+    """Run a stage of `loose` here; its collect finds these values."""
+    with Entered(Context(job_id="a", line=ResultsLine(values))):
+        return attempt(of, f'{{"told":{told}}}')
 
 
 def test_a_stage_outside_of_its_run_says_how_to_try_it() -> None:

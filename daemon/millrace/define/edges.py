@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from millrace.define.checks import flaw_of
@@ -16,20 +17,22 @@ if TYPE_CHECKING:
     from millrace.errors import Flaw
 
 
-def edge_flaws(pipeline: Pipeline) -> list[Flaw]:
-    """Return each parameter that is neither stage nor input, and each whose type cannot take what it is given."""
-    return [flaw_of(stage, reason) for stage in pipeline.declared for reason in _reasons(pipeline, stage)]
+def name_flaws(pipeline: Pipeline) -> list[Flaw]:
+    """Return each parameter that is neither stage nor input."""
+    told = ((stage, _unknown(pipeline, stage, need)) for stage, need in _edges(pipeline))
+    return [flaw_of(stage, reason) for stage, reason in told if reason is not None]
 
 
-def _reasons(pipeline: Pipeline, stage: Stage[..., Any]) -> Iterator[str]:
-    try:
-        needs = stage.needs
-    except TypeError:  # told with the stage itself
-        return
-    for need in needs:
-        reason = _unknown(pipeline, stage, need) or _misfit(pipeline, need)
-        if reason is not None:
-            yield reason
+def type_flaws(pipeline: Pipeline) -> list[Flaw]:
+    """Return each parameter whose type cannot take what it is given."""
+    told = ((stage, _misfit(pipeline, need)) for stage, need in _edges(pipeline))
+    return [flaw_of(stage, reason) for stage, reason in told if reason is not None]
+
+
+def _edges(pipeline: Pipeline) -> Iterator[tuple[Stage[..., Any], Need]]:
+    for stage in pipeline.declared:
+        with suppress(TypeError):  # told with the stage itself
+            yield from ((stage, need) for need in stage.needs)
 
 
 def _unknown(pipeline: Pipeline, stage: Stage[..., Any], need: Need) -> str | None:
@@ -48,6 +51,8 @@ def _misfit(pipeline: Pipeline, need: Need) -> str | None:
         given, who = pipeline.inputs[need.name].annotation, f"the input {need.name}"
     elif source is not None:
         given, who = _returns(source), f"stage {need.name} (line {source.line})"
+    else:  # told as a name that nobody has
+        return None
     if fits(given, need.of):
         return None
     wanted = f"Results[{type_name(need.of)}]" if need.results else type_name(need.of)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from millrace.define.branches import branch_flaws
 from millrace.define.checks import needed, stage_flaws
-from millrace.define.edges import edge_flaws
+from millrace.define.edges import name_flaws, type_flaws
 from millrace.define.scopes import collected, scope_flaws, scopes_of
 from millrace.errors import Flaw, PipelineFlawed
 
@@ -47,15 +47,20 @@ def build(pipeline: Pipeline) -> Graph:
         often a stage runs that stands in a circle, nobody knows.
     """
     stages = pipeline.stages
-    flaws = stage_flaws(pipeline) + edge_flaws(pipeline)
+    flaws = stage_flaws(pipeline) + name_flaws(pipeline)
     waits = {name: needed(stage) for name, stage in stages.items()}
     try:
         order = _sorted(waits)
     except CycleError as error:
         flaws.append(_circle(stages, error.args[1]))
-    _refuse(flaws)
+    misfits = type_flaws(pipeline)
+    if flaws:
+        _refuse(flaws + misfits)
     scope, after_collect = scopes_of(stages, order), collected(stages, order)
-    _refuse(scope_flaws(stages, scope, after_collect))
+    flaws = scope_flaws(stages, scope, after_collect)
+    lines = {(flaw.file, flaw.line) for flaw in flaws}
+    # Who asks for one value instead of all, or the other way round, is told that and not to change the type.
+    _refuse(flaws + [flaw for flaw in misfits if (flaw.file, flaw.line) not in lines])
     only = {name: next(iter(scopes), None) for name, scopes in scope.items()}
     _refuse(branch_flaws(stages, order, only))
     waits |= {name: _before(name, waits, only) for name, stage in stages.items() if stage.kind == "fanout"}

@@ -15,7 +15,7 @@ from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT, Results
 from millrace.define.stage import label_of
 from millrace.define.steps import trying
-from millrace.errors import BadItem, MillraceError
+from millrace.errors import BadItem, BadResult, MillraceError
 
 if TYPE_CHECKING:
     from millrace.define.pipeline import Pipeline
@@ -164,9 +164,12 @@ class Rehearsal:
         if stage.kind == "fanout":
             self._take_items(stage, value)
             return
-        text = result_json(label_of(value) if stage.kind == "route" else value)
+        value = label_of(value) if stage.kind == "route" else value
+        text = result_json(value)
         if len(text) > MAX_RESULT:
             raise ResultTooLarge(f"{_too_large(text)}: keep it in a file and return its path")
+        if problems := stage.misfit(value, text):
+            raise BadResult("; ".join(map(str, problems)))
         self.values[stage.stage][record] = text
 
     def _arguments(self, stage: Stage[..., Any], record: Record) -> dict[str, Any]:
@@ -194,7 +197,7 @@ class Rehearsal:
             start = bisect_right(numbered, after, key=itemgetter(0))
             return numbered[start : start + limit]
 
-        return Results(fetch, len(numbered), dead=dead, skipped=skipped, of=need.of)
+        return Results(fetch, len(numbered), dead=dead, skipped=skipped, of=need.of, stage=need.name)
 
     def _take_items(self, stage: Stage[..., Any], source: Any) -> None:
         self.items[stage.stage] = 0

@@ -5,12 +5,11 @@ gone through, so that a million records need no more memory than a few hundred.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from pydantic import TypeAdapter
+from millrace.define.reading import Reading
+from millrace.errors import BadResult
 
 T = TypeVar("T")
 
@@ -30,15 +29,19 @@ class Results(Generic[T]):
         count: How many there are.
         dead: Records of which the stage has none, because it or what it needed failed for good.
         skipped: Records for which the stage was skipped, as its branch was not taken.
-        of: The type of a value; None gives what JSON has.
+        of: The type of a value; Any gives what JSON has.
+        stage: The short name of the stage, for messages.
     """
 
-    def __init__(self, fetch: Fetch, count: int, *, dead: int = 0, skipped: int = 0, of: Any = None) -> None:
+    def __init__(
+        self, fetch: Fetch, count: int, *, dead: int = 0, skipped: int = 0, of: Any = Any, stage: str = ""
+    ) -> None:
         self.dead = dead
         self.skipped = skipped
         self._fetch = fetch
         self._count = count
-        self._read = _reader(of)
+        self._stage = stage
+        self._reading = Reading(of, f"stage {stage}")
 
     @classmethod
     def of(cls, values: Iterable[T], *, dead: int = 0, skipped: int = 0) -> Results[T]:
@@ -82,13 +85,22 @@ class Results(Generic[T]):
         """
         Yield the number of each record, from 1 in the order of the source, and its value.
 
-        Raises: ValueError, if a value does not fit the type, as after a change of the job's code.
+        Raises: BadResult, a ValueError that names the record, if a value does not fit the type, as after a change of
+            the job's code.
         """
         after = 0
         while piece := self._fetch(after, PIECE):
             for number, text in piece:
-                yield number, self._read(text)
+                yield number, self._value(number, text)
             after = piece[-1][0]
+
+    def _value(self, number: int, text: str) -> T:
+        try:
+            value: T = self._reading.read(text)
+        except ValueError as error:
+            problems = "; ".join(map(str, self._reading.problems(text)))
+            raise BadResult(f"record {number} of stage {self._stage}: {problems}") from error
+        return value
 
 
 class _Given(Results[T]):
@@ -100,12 +112,3 @@ class _Given(Results[T]):
 
     def records(self) -> Iterator[tuple[int, T]]:
         return iter(enumerate(self._values, 1))
-
-
-def _reader(of: Any) -> Callable[[str], Any]:
-    if of is None or of is Any:
-        return json.loads
-    from pydantic import TypeAdapter
-
-    adapter: TypeAdapter[Any] = TypeAdapter(of)
-    return lambda text: adapter.validate_json(text, strict=True)

@@ -73,11 +73,17 @@ def _results(stage: Stage[..., Any], stages: Stages, scopes: Scopes) -> Iterator
         if need.name in stage.pipeline.inputs:
             yield f"parameter {need.name} is an input, which has one value: write {need.name}: {type_name(need.of)}"
         elif not value_scope(need.name, stages, scopes):
-            yield f"{_once(need, stages)}: write {need.name}: {type_name(need.of)}"
+            yield f"{_once(need, stages)}: ask for it by its type, {need.name}: {_kind(need, stages)}"
 
 
 def _once(need: Need, stages: Stages) -> str:
-    return f"stage {need.name} (line {stages[need.name].line}) runs once in a run, so there are no Results of it"
+    return f"stage {need.name} (line {stages[need.name].line}) runs once in a run, so there is one value"
+
+
+def _kind(need: Need, stages: Stages) -> str:
+    """Return the type of one value of the stage that is asked for: as that says, or else as the parameter does."""
+    returns = stages[need.name].returns
+    return type_name(need.of if returns is Any else returns)
 
 
 def _example(stages: Stages, scopes: Scopes) -> str:
@@ -91,7 +97,7 @@ def _sources(name: str, stages: Stages, scopes: Scopes) -> Iterator[str]:
     if stage.kind == "collect":
         for need in stage.needs:
             if need.name in stages and not need.results and value_scope(need.name, stages, scopes):
-                kind = type_name(need.of)
+                kind = _kind(need, stages)
                 yield f"parameter {need.name} has one value for each record: write {need.name}: Results[{kind}]"
     elif stage.kind == "fanout" and sources:
         yield f"fans out for each record of {sources[0]}, and a fan-out inside a fan-out cannot run: {_FLAT}"

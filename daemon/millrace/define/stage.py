@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from millrace.define.options import StageOptions
     from millrace.define.pipeline import Pipeline
     from millrace.define.policy import Policy
+    from millrace.define.reading import Reading
     from millrace.define.shape import Shape
     from millrace.errors import Problem
 
@@ -171,6 +172,20 @@ class Stage(Task[P, R]):
         taken = {need.name for need in self.needs if need.results}
         return Shape(self.name, [one for one in self.parameters if one.name not in taken], closed=False)
 
+    def misfit(self, value: object, text: str) -> list[Problem]:
+        """
+        Hold a value against the type that the function announces, as strictly as the stages after it read it.
+
+        A function that announces nothing is believed, and so is one whose type pydantic cannot check. What no stage
+        asks for may have a JSON form that is for people only, such as "12 %" for a number.
+
+        Args:
+            value: What the function returned; text is its JSON.
+        Returns: What is wrong with each field of it. Never raises.
+        """
+        problems = self.reading.problems(text)
+        return [] if problems and not self._is_asked_for and self.reading.holds(value) else problems
+
     def validate_item(self, raw: object) -> tuple[str | None, tuple[Problem, ...]]:
         """
         Check one item of a fan-out, as it comes from a file: `"5"` is a number, a mapping is a model.
@@ -189,6 +204,13 @@ class Stage(Task[P, R]):
         from millrace.define.items import Items
 
         return Items(self.stage, self.returns)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How its values are read as the type that it announces; a fan-out's are its items."""
+        from millrace.define.reading import Reading
+
+        return Reading(self.returns, f"stage {self.stage}")
 
     def describe(self) -> dict[str, Any]:
         """Return what `pipelines show` and the API tell of it, but for its place in the graph."""
@@ -212,6 +234,10 @@ class Stage(Task[P, R]):
             "file": self.file,
             "line": self.line,
         }
+
+    @cached_property
+    def _is_asked_for(self) -> bool:
+        return any(need.name == self.stage for other in self.pipeline.declared for need in other.needs)
 
     @cached_property
     def _annotation(self) -> Any:

@@ -64,8 +64,7 @@ class Trial:
         """
         Return what a stage returned, in its own type; a list in the order of the records, if it runs once for each.
 
-        Raises: NotFound, if there is no such stage, or no value of it since it is dead, was skipped or never came up;
-            ValueError, if it is not of the type that the stage says.
+        Raises: NotFound, if there is no such stage, or no value of it since it is dead, was skipped or never came up.
         """
         values = self.by_record(stage)
         if self._played.is_many(stage):
@@ -78,15 +77,12 @@ class Trial:
         """
         Return the values of a stage by the number of the record; under None, if it runs once.
 
-        Raises: NotFound, if there is no such stage; ValueError as `value`.
+        Raises: NotFound, if there is no such stage.
         """
         if stage not in self._stages:
             raise NotFound(f'pipeline {self.pipeline} has no stage "{stage}".{did_you_mean(stage, self._stages)}')
-        read = _reader(self._stages[stage].returns)
-        try:
-            return {number: read(text) for number, text in self._played.values[stage].items()}
-        except ValueError as error:
-            raise ValueError(f'stage "{stage}" returned what does not fit the type that it says: {error}') from error
+        read = self._stages[stage].reading.read
+        return {number: _value(read, text) for number, text in self._played.values[stage].items()}
 
     def __repr__(self) -> str:
         lines = [f"<trial of {self.pipeline}: {self.status}", *(f"  {one}" for one in self.dead[:_SHOWN])]
@@ -117,22 +113,16 @@ def try_it(pipeline: Pipeline, inputs: Mapping[str, Any]) -> Trial:
     return Trial(pipeline, text, played)
 
 
+def _value(read: Callable[[str], Any], text: str) -> Any:
+    try:
+        return read(text)
+    except ValueError:  # its JSON is for people, and no stage asks for it
+        return json.loads(text)
+
+
 def _told(played: Rehearsal, stage: str) -> dict[str, int]:
     """Return the counts of one stage; a fan-out counts as one job that succeeded, beside its dead items."""
     bad = sum(one.stage == stage for one in played.dead)
     done = len(played.values[stage]) if stage not in played.items else int(stage in played.ended)
     counts = {"succeeded": done, "dead": bad, "skipped": len(played.skipped[stage])}
     return {status: count for status, count in counts.items() if count}
-
-
-def _reader(returns: Any) -> Callable[[str], Any]:
-    """Return what reads a value in the type that its stage promises; one that cannot be checked, as what JSON has."""
-    if returns is Any:
-        return json.loads
-    from pydantic import PydanticSchemaGenerationError, TypeAdapter
-
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(returns)
-    except PydanticSchemaGenerationError:
-        return json.loads
-    return lambda text: adapter.validate_json(text, strict=True)

@@ -12,7 +12,7 @@ from millrace.define.payload import result_json
 from millrace.define.results import MAX_RESULT
 from millrace.define.rules import ruled
 from millrace.define.stage import Stage
-from millrace.errors import GiveUp, Parked, PayloadError, ResultNotJSON, RetryLater
+from millrace.errors import BadResult, GiveUp, Parked, PayloadError, ResultNotJSON, RetryLater
 from millrace.ledger.rows import JobError
 from millrace.runner.stages import bound
 from millrace.runner.stop import StopJob
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from millrace.define.policy import Policy
     from millrace.define.rules import Decision
     from millrace.define.task import Task
+    from millrace.errors import Problem
 
 MAX_OUTCOME: Final = 200  # characters of what a table gave, in a job's history
 
@@ -41,7 +42,7 @@ def attempt(task: Task[..., Any], payload: str) -> Verdict:
         return Verdict(stop.why)
     except BaseException as exc:  # noqa: BLE001 - job code: SystemExit and KeyboardInterrupt are verdicts too
         return _told(verdict_of(exc, task.policy))
-    return _told(_result(value))
+    return _told(_result(task, value))
 
 
 def _told(verdict: Verdict) -> Verdict:
@@ -64,9 +65,10 @@ def _outcome(decision: Decision) -> Any:
     return json.loads(text) if len(text) <= MAX_OUTCOME else clean(text, MAX_OUTCOME)
 
 
-def _result(value: object) -> Verdict:
+def _result(task: Task[..., Any], value: object) -> Verdict:
     try:
         text = result_json(value)
+        problems = _misfit(task, value, text)
     except StopJob as stop:
         return Verdict(stop.why)
     except BaseException as exc:  # noqa: BLE001 - serialisers of job code's own classes run in here
@@ -77,7 +79,17 @@ def _result(value: object) -> Verdict:
             f"the result has {len(text)} characters, more than {MAX_RESULT}: keep it in a file and return its path"
         )
         return Verdict("gave_up", error=JobError("ResultTooLarge", message), reason="result")
+    if problems:  # whoever reads it would find the same, and could not go on for the records that are good
+        message = clean("; ".join(map(str, problems)))
+        return Verdict("gave_up", error=JobError(BadResult.__name__, message), reason="result")
     return Verdict("ok", result=text)
+
+
+def _misfit(task: Task[..., Any], value: object, text: str) -> list[Problem]:
+    """Return what is wrong with a stage's value; those of a fan-out are its items, which were checked one by one."""
+    if not isinstance(task, Stage) or task.kind == "fanout" or len(text) > MAX_RESULT:
+        return []
+    return task.misfit(value, text)
 
 
 def verdict_of(exc: BaseException, policy: Policy) -> Verdict:
@@ -88,8 +100,8 @@ def verdict_of(exc: BaseException, policy: Policy) -> Verdict:
             return Verdict("retry_later", error=error, after_s=_seconds(exc.after))
         case GiveUp():
             return Verdict("gave_up", error=error, reason="gave up")
-        case ResultNotJSON():  # of a step: it was done, and would be again
-            return Verdict("gave_up", error=error, reason="result")
+        case BadResult() | ResultNotJSON():  # read from a stage before; of a step, which was done and would be again
+            return Verdict("gave_up", error=error, reason="arguments" if isinstance(exc, BadResult) else "result")
         case Parked():
             return Verdict(
                 "parked", error=error, reason=clean(str(exc.reason), MAX_TYPE), after_s=_seconds(exc.after_s)

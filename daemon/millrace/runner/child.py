@@ -60,8 +60,8 @@ def load(root: Path, jobs: str, queues: Sequence[str]) -> Registry:
     for task in registry.runnable():
         with contextlib.suppress(TypeError):  # a signature that is none shows when it is called
             _ = task.shape  # built once, here, so that no child has to load pydantic
-            if isinstance(task, Stage) and task.kind == "fanout":
-                _ = task.items
+            if isinstance(task, Stage):
+                _ = task.items if task.kind == "fanout" else task.reading
     return registry
 
 

@@ -68,7 +68,7 @@ def _results(need: Need, line: Line) -> Results[Any] | None:
     head = line.ask("results.head", {"stage": need.name})
     if head is None:
         return None
-    return Results(fetch, head["count"], dead=head["dead"], skipped=head["skipped"], of=need.of)
+    return Results(fetch, head["count"], dead=head["dead"], skipped=head["skipped"], of=need.of, stage=need.name)
 
 
 def _line() -> Line:

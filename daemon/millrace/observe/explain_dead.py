@@ -29,7 +29,7 @@ _MEND: Final = {
     "never_on": "Mend the cause, or change never_on or retry_on in @task (then start the daemon anew).",
     "crash": "See that what it began is not done twice, and mend the cause of the crash.",
     "poison": "Find what brings its process down (a native library, its memory: [queues.{queue}] memory).",
-    "result": "Let the task return JSON of its own type, and not too much of it (then start the daemon anew).",
+    "result": "Let the task return what is JSON, of its own type and not too large (then start the daemon anew).",
     "arguments": "Let the stage take what the one before it returns (then start the daemon anew).",
 }
 BAD_ITEM: Final = (

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import apsw
 import pytest
 
-from millrace.ledger import fire_reads
-from millrace.ledger import reads as reads_module
+from millrace.ledger import fire_reads, job_reads
 from millrace.ledger.fire_rows import Decision, NewFire
 from millrace.ledger.rows import JobError, JobFilter, NewJob
 from millrace.ledger.run_rows import NewRun, RunFilter
@@ -185,7 +184,7 @@ def test_hot_statements_use_their_index(book: Book, name: str, index: str) -> No
 
 
 @pytest.mark.parametrize("since", [None, START_MS])
-@pytest.mark.parametrize(("status", "index"), list(reads_module._PARTIAL.items()))
+@pytest.mark.parametrize(("status", "index"), list(job_reads._PARTIAL.items()))
 def test_a_list_of_open_jobs_walks_their_index_alone(book: Book, status: str, index: str, since: int | None) -> None:
     """INDEXED BY fails at once when the partial index cannot serve the statement: then the list would be an error."""
     for queue in (None, "q"):

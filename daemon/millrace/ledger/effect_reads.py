@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import NotFound
 from millrace.ledger.effect_rows import EffectCounts, EffectRow
 from millrace.ledger.parse import as_error, as_text, in_brief
+from millrace.ledger.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from millrace.ledger.parse import Whole
 
 NOBODY: Final = """NOT EXISTS (SELECT 1 FROM job WHERE id = effect.job_id
@@ -25,18 +24,8 @@ _EFFECT: Final = _EFFECT_WITH.format(result="CAST(result AS BLOB)")
 _EFFECT_IN_BRIEF: Final = _EFFECT_WITH.format(result=f"CAST({in_brief('result')} AS BLOB)")
 
 
-class EffectReads:
+class EffectReads(Reader):
     """The looks of `Reads` that concern effects."""
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return what a SELECT finds; see `Reads.rows`."""
-        raise NotImplementedError
-
-    def _shown(self, text: str) -> str:
-        raise NotImplementedError
-
-    def _outline(self, text: str) -> str:
-        raise NotImplementedError
 
     def effect(self, client: str, key: str) -> EffectRow:
         """Return an effect. Raises NotFound."""

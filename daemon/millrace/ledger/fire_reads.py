@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from millrace.errors import NotFound
 from millrace.ledger.fire_rows import (
@@ -19,9 +19,10 @@ from millrace.ledger.fire_rows import (
     Turn,
 )
 from millrace.ledger.ids import first_id
+from millrace.ledger.reader import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
 _FIRE: Final = """SELECT fire.key, fire.due_at, how, schedule, fire.client, outcome, why, since, count, state,
   decided_at, expected_by, job_id, fire.run_id, coalesce(job.status, run.status),
@@ -75,12 +76,8 @@ SELECT count(*) FROM fire WHERE key = ? AND state IN ('pending', 'open') AND sta
 _SLACK_MS: Final = 86_400_000  # a job's id is as old as its clock said, which may have been set since
 
 
-class FireReads:
+class FireReads(Reader):
     """Looks at the schedules of one ledger; part of `Reads`."""
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return what a SELECT finds; see `Reads.rows`."""
-        raise NotImplementedError
 
     def schedules(self) -> dict[str, ScheduleState]:
         """Return how far each schedule is decided, by key."""

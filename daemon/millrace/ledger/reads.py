@@ -1,218 +1,27 @@
 """
-All looks at the ledger, by name. Read-only connections, one per thread, with short transactions; imports nothing
-heavy, so that a reading command starts at once.
+All looks at the ledger, by name: those of the other modules, and those at queues, daemons, tokens and counters. Imports
+nothing heavy, so that a reading command starts at once.
 """
 
 from __future__ import annotations
 
 import json
-import threading
-import weakref
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
-import apsw
-
-from millrace.errors import LedgerDamaged, LedgerError, LedgerNewer, NotFound, ValueDamaged
-from millrace.ledger import audit
-from millrace.ledger.audit import ANCHOR, HEAD, AuditRow, Verified
-from millrace.ledger.blobs import Blobs
-from millrace.ledger.database import VERSION, newer, open_reader, translate
+from millrace.ledger.audit_reads import AuditReads
 from millrace.ledger.effect_reads import EffectReads
 from millrace.ledger.fire_reads import FireReads
+from millrace.ledger.job_reads import JobReads
 from millrace.ledger.notes import PREFIX
-from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
-from millrace.ledger.rows import Balance, ChildRow, DaemonRow, JobFilter, JobRow, Page, QueueRow, Tally, TokenRow
+from millrace.ledger.rows import Balance, ChildRow, DaemonRow, QueueRow, Tally, TokenRow
 from millrace.ledger.run_reads import RunReads
-from millrace.ledger.seals import sealed
 from millrace.ledger.states import Status
 
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from pathlib import Path
-
-    from millrace.ledger.rows import AttemptRow, EventRow
-
-_JOB_WITH: Final = """SELECT id, task, queue, client, status, reason, priority, attempt, max_attempts, failures,
-  crashes, daemon_deaths, {payload}, {result}, CAST(error AS BLOB), key, run_id, stage, record, source_kind,
-  source_name, correlation_id, created_at, queued_at, due_at, started_at, finished_at, duration_ms, cancel_by
-  FROM job"""
-_JOB: Final = _JOB_WITH.format(payload=f"CAST({sealed('payload')} AS BLOB)", result=f"CAST({sealed('result')} AS BLOB)")
-_JOB_IN_BRIEF: Final = _JOB_WITH.format(
-    payload=f"CAST({in_brief('payload')} AS BLOB)", result=f"CAST({in_brief('result')} AS BLOB)"
-)
-# Below this many rows the small partial index is sorted; above it the newest rows are soon found by walking the ids.
-_FEW: Final = 20_000
-_PARTIAL: Final = {"queued": "job_queued", "waiting": "job_waiting", "running": "job_running"}
-_IN_STAGES: Final = """  -- how many jobs there are in those stages of a run that have some of a status
-SELECT coalesce(sum(waiting + queued + running + succeeded + dead + cancelled), 0) FROM run_count
- WHERE run_id = ? AND {status} > 0"""
-_NAMES: Final = ("task", "queue", "client")
-_UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
-_PREFIX_LOOK: Final = 3
-_NO_END: Final = 1 << 62
 _MOST_PRIORITIES: Final = 64
 
 
-class Reads(RunReads, FireReads, EffectReads):
+class Reads(JobReads, RunReads, FireReads, EffectReads, AuditReads):
     """Looks at one ledger. Safe to share between threads."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self._path = path
-        self.blobs = Blobs(path)
-        self._local = threading.local()
-        # Weak: the connection of a thread that ended closes with it.
-        self._open: weakref.WeakSet[apsw.Connection] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._closed = False
-        self.damage: str | None = None  # what a look has met: no more is to be written to such a file
-
-    @staticmethod
-    def open(path: Path) -> Reads:
-        """
-        Open a ledger for reading.
-
-        Raises: NotFound if there is none yet, LedgerForeign if the file is something else.
-        """
-        reads = Reads(path)
-        reads.rows("SELECT 1 FROM meta")
-        return reads
-
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        self._closed = True
-        with self._lock:
-            for connection in list(self._open):
-                try:
-                    connection.close()
-                except apsw.ThreadingViolationError:  # its thread looks at this moment; it closes when that thread ends
-                    connection.interrupt()
-
-    def connection(self) -> apsw.Connection:
-        """Return this thread's connection."""
-        if self._closed:
-            raise LedgerError("the ledger is closed")
-        found: apsw.Connection | None = getattr(self._local, "connection", None)
-        if found is None:
-            try:
-                found = self._local.connection = open_reader(self._path)
-            except (LedgerDamaged, LedgerNewer) as error:
-                self.damage = self.damage or str(error)
-                raise
-            with self._lock:
-                self._open.add(found)
-        return found
-
-    def blame(self, error: apsw.Error) -> LedgerError:
-        """Return our own error for one of the driver; a file that is damaged is noted for whoever must stop."""
-        found = translate(error)
-        if isinstance(found, LedgerDamaged) and self.damage is None:
-            self.damage = str(found)
-        return found
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """
-        Return what a SELECT of this room finds.
-
-        Raises: LedgerError; LedgerDamaged where the file is; ValueDamaged where one text in it is.
-        """
-        try:
-            return self.connection().execute(sql, values).fetchall()
-        except apsw.Error as error:
-            raise self.blame(error) from error
-        except UnicodeDecodeError as error:
-            raise ValueDamaged("a text in the ledger is damaged on disk: bytes that no program wrote") from error
-
-    def whole(self, text: str) -> str:
-        """
-        Return the value that a text of the ledger stands for; see `blobs.Blobs.whole`.
-
-        Raises: ValueDamaged.
-        """
-        return self.blobs.whole(text)
-
-    def job(self, job_id: str) -> JobRow:
-        """
-        Return the job of an id or of a unique prefix of one.
-
-        Raises: NotFound, which names the candidates if the prefix is not unique.
-        """
-        low, high = prefix_range(job_id)
-        found = self.rows(f"{_JOB} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
-        if not found:
-            msg = f'no job "{job_id}"'
-            raise NotFound(msg)
-        if len(found) > 1 and found[0][0] != low:
-            candidates = ", ".join(row[0] for row in found)
-            msg = f'"{job_id}" could be any of {candidates} …: give more of the id'
-            raise NotFound(msg)
-        return as_job(found[0], self._checked)
-
-    def attempts(self, job_id: str) -> list[AttemptRow]:
-        """Return the attempts of a job that are over, oldest first."""
-        sql = """SELECT attempt, outcome, daemon, started_at, ended_at, duration_ms, CAST(error AS BLOB),
-                   CAST(facts AS BLOB) FROM attempt WHERE job_id = ? ORDER BY attempt"""
-        return [as_attempt(row) for row in self.rows(sql, (job_id,))]
-
-    def events(self, job_id: str) -> list[EventRow]:
-        """Return the decisions about a job, oldest first."""
-        sql = "SELECT at, event, reason, actor, CAST(facts AS BLOB) FROM event WHERE job_id = ? ORDER BY id"
-        return [as_event(row) for row in self.rows(sql, (job_id,))]
-
-    def jobs(self, wanted: JobFilter, *, whole: bool = False) -> Page:
-        """
-        Return a page of jobs, newest first.
-
-        Args:
-            whole: Whether large values are wanted too: a page of them may have gigabytes. Else each is `{"$large": n}`.
-        """
-        conditions = {
-            "task = ?": wanted.task, "queue = ?": wanted.queue, "client = ?": wanted.client,
-            "run_id = ?": wanted.run, "created_at >= ?": wanted.since, "id < ?": wanted.after,
-        }  # fmt: skip
-        given = {sql: value for sql, value in conditions.items() if value is not None}
-        if wanted.since is not None:  # ids sort by time: lets the walk end instead of filtering all history
-            given["id >= ?"] = f"{wanted.since >> 16:08x}-{wanted.since & 0xFFFF:04x}"
-        names = {name: value for name in _NAMES if (value := getattr(wanted, name)) is not None}
-        of_status, index, values = self._of_status(wanted, names)
-        where = " AND ".join([*given, *of_status]) or "TRUE"
-        # The counters know how many there are at most: with the last of them the walk ends, and without any it is none.
-        bound = f"min(?, ({_kept(wanted.status, names)}))" if names else "?"
-        look, value = (_JOB, self._checked) if whole else (_JOB_IN_BRIEF, self._outline)
-        sql = (
-            f"{look}{index} WHERE {where} ORDER BY id DESC LIMIT {bound}"  # conditions of our own making, values bound
-        )
-        rows = self.rows(sql, (*given.values(), *values, wanted.limit + 1, *names.values()))
-        jobs = [as_job(row, value) for row in rows[: wanted.limit]]
-        return Page(jobs, jobs[-1].id if len(rows) > wanted.limit else None)
-
-    def _of_status(self, wanted: JobFilter, names: dict[str, str]) -> tuple[list[str], str, Sequence[str]]:
-        """Return the conditions for a status, a literal as a partial index needs it; the index to use; their values."""
-        if wanted.status is None:
-            return [], "", ()
-        status = Status(wanted.status)
-        if wanted.run is not None and status in _UNDONE:  # of 300,000 jobs of a run, only those that may be put back
-            undone = "run_id IS NOT NULL AND status IN ('dead', 'cancelled')"
-            return [f"{undone} AND +status = '{status}'"], " INDEXED BY job_undone", ()
-        if wanted.run is not None and status in _PARTIAL:
-            jobs = self.rows(_IN_STAGES.format(status=status), (wanted.run,))[0][0]
-            if jobs <= self.status_counts()[status]:  # of a small run its own jobs, of a large one those that are open
-                stages = f"stage IN (SELECT stage FROM run_count WHERE run_id = ? AND {status} > 0)"  # noqa: S608 - ours
-                return [f"+status = '{status}'", stages], " INDEXED BY job_run", (wanted.run,)
-        if status == Status.QUEUED and names:  # of a backlog of half a million, only the lanes that have such jobs
-            lanes = f"(queue, client) IN (SELECT queue, client FROM tally WHERE queued > 0 AND {_all(names)})"  # noqa: S608
-            queued = self.rows(f"SELECT coalesce(sum(queued), 0) FROM lane WHERE {lanes}", [*names.values()])[0][0]  # noqa: S608
-            if queued <= _FEW:
-                return [f"status = '{status}'", lanes], " INDEXED BY job_queued", [*names.values()]
-        index = _PARTIAL.get(status, "")
-        few = index and self.status_counts()[status] <= _FEW
-        return [f"status = '{status}'"], f" INDEXED BY {index}" if few else "", ()
-
-    def status_counts(self) -> dict[str, int]:
-        """Return how many jobs there are in each status, from the counters."""
-        columns = ", ".join(f"coalesce(sum({status}), 0)" for status in Status)
-        counts = self.rows(f"SELECT {columns} FROM tally")[0]  # noqa: S608 - columns of our own making
-        return {status.value: count for status, count in zip(Status, counts, strict=True)}
 
     def tallies(self) -> list[Tally]:
         """Return the conservation counters."""
@@ -286,16 +95,9 @@ class Reads(RunReads, FireReads, EffectReads):
         Args:
             count_rows: Whether to compare the counters with the rows, which reads all of them.
         """
-        connection = self.connection()
-        try:
-            connection.execute("BEGIN")  # one snapshot: counters and rows of the same moment
-            try:
-                tallies = self.tallies()
-                rows = self._row_counts() if count_rows else None
-            finally:
-                connection.execute("ROLLBACK")
-        except apsw.Error as error:
-            raise self.blame(error) from error
+        with self._one_moment():  # counters and rows of the same
+            tallies = self.tallies()
+            rows = self._row_counts() if count_rows else None
         return _balance(tallies, rows)
 
     def _row_counts(self) -> dict[tuple[str, str, str], dict[str, int]]:
@@ -327,45 +129,6 @@ class Reads(RunReads, FireReads, EffectReads):
         found = self.rows(sql, (sha256,))
         return TokenRow(*found[0]) if found else None
 
-    def audit(self, *, after: int = 0, limit: int = 1000) -> list[AuditRow]:
-        """Return rows of the audit log beyond a number, oldest first."""
-        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id > ? ORDER BY id LIMIT ?"
-        return [AuditRow(*row) for row in self.rows(sql, (after, limit))]
-
-    def audit_newest(self, limit: int, *, before: int | None = None) -> list[AuditRow]:
-        """Return the newest rows of the audit log, or the newest before a number, newest first."""
-        sql = "SELECT id, at, actor, action, subject, facts, hash FROM audit WHERE id < ? ORDER BY id DESC LIMIT ?"
-        return [AuditRow(*row) for row in self.rows(sql, (_NO_END if before is None else before, limit))]
-
-    def audit_head(self) -> str | None:
-        """Return what the ledger says of the newest row of the audit log, None if it never had one."""
-        found = self.rows("SELECT value FROM meta WHERE key = ?", (HEAD,))
-        return str(found[0][0]) if found else None
-
-    def audit_anchor(self) -> str | None:
-        """Return what the ledger says of the last row of the audit log that was pruned, None if none was."""
-        found = self.rows("SELECT value FROM meta WHERE key = ?", (ANCHOR,))
-        return str(found[0][0]) if found else None
-
-    def audit_chain(self) -> Verified:
-        """
-        Check the chain of the audit log, as it stands at one moment. Reads all of it.
-
-        Raises: LedgerError.
-        """
-        connection = self.connection()
-        try:
-            connection.execute("BEGIN")  # else a row that is written meanwhile looks like one that was cut off
-            try:
-                found = connection.execute("SELECT id, at, actor, action, subject, facts, hash FROM audit ORDER BY id")
-                return audit.verify((AuditRow(*row) for row in found), self.audit_head(), self.audit_anchor())
-            finally:
-                connection.execute("ROLLBACK")
-        except apsw.Error as error:
-            raise self.blame(error) from error
-        except UnicodeDecodeError as error:
-            raise ValueDamaged("a text in the audit log is damaged on disk: bytes that no program wrote") from error
-
     def note(self, name: str) -> str | None:
         """Return the newest note of a name that a daemon left, None if there is none."""
         found = self.rows("SELECT value FROM meta WHERE key = ?", (PREFIX + name,))
@@ -380,26 +143,6 @@ class Reads(RunReads, FireReads, EffectReads):
     def ledger_id(self) -> str:
         """Return the id that the ledger got when it was made."""
         return str(self.rows("SELECT value FROM meta WHERE key = 'ledger'")[0][0])
-
-    def data_version(self) -> int:
-        """Return a number that changes when another connection has committed."""
-        return int(self.rows("PRAGMA data_version")[0][0])
-
-    def check_version(self) -> None:
-        """Note it as damage if a newer Millrace has brought the ledger up to its own version meanwhile."""
-        version = int(self.rows("PRAGMA user_version")[0][0])
-        if version > VERSION:
-            self.damage = self.damage or newer(version)
-
-
-def _all(names: Collection[str]) -> str:
-    return " AND ".join(f"{name} = ?" for name in names)
-
-
-def _kept(status: str | None, names: Collection[str]) -> str:
-    """Return a SELECT of how many jobs the ledger has of a task, queue or client, by the counters."""
-    counted = " + ".join(Status if status is None else [Status(status)])
-    return f"SELECT coalesce(sum({counted}), 0) FROM tally WHERE {_all(names)}"  # noqa: S608 - columns of our own making
 
 
 def _balance(tallies: list[Tally], rows: dict[tuple[str, str, str], dict[str, int]] | None) -> Balance:

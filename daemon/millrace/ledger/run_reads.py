@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import NotFound
 from millrace.ledger import arguments
 from millrace.ledger.net import net_of
-from millrace.ledger.parse import as_run, in_brief, outline, prefix_range, shown
+from millrace.ledger.parse import as_run, in_brief, prefix_range
+from millrace.ledger.reader import Reader
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
 from millrace.ledger.seals import sealed, unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from millrace.ledger.net import Net
     from millrace.ledger.parse import Whole
@@ -49,29 +51,12 @@ _PREFIX_LOOK: Final = 3
 _MOST_RUNS: Final = 1000
 
 
-class RunReads:
+class RunReads(Reader):
     """Looks at the runs of one ledger; part of `Reads`."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self._plans: dict[str, str] = {}  # the id of each run's plan, which never changes
-
-    def rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
-        """Return what a SELECT finds; see `Reads.rows`."""
-        raise NotImplementedError
-
-    def whole(self, text: str) -> str:
-        """Return the value that a text of the ledger stands for."""
-        raise NotImplementedError
-
-    def _shown(self, text: str) -> str:
-        return shown(self.whole, text)
-
-    def _checked(self, text: str) -> str:
-        """Return a value for people to see, from its text with its checksum; of one that is damaged, that it is."""
-        return shown(lambda both: self.whole(unsealed(both, "what is on disk")), text)
-
-    def _outline(self, text: str) -> str:
-        return outline(self.whole, text)
 
     def run(self, run_id: str) -> RunRow:
         """

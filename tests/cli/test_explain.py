@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
+import threading
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+
+from millrace.ledger.wake import Listener
+from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -102,6 +109,22 @@ def test_a_schedule_is_explained_by_its_name(call: Callable[..., Done], past: Pa
     assert codes == ["no_daemon", "schedule.problem", "schedule.never", "schedule.next"]
     assert "left" in found["because"][1]["text"]
     assert "Did you mean" in call("explain", "nigthly").err
+
+
+def test_a_full_disk_is_among_the_facts(call: Callable[..., Done], past: Past, site: Site) -> None:
+    """Of the daemon that cannot write there is no word in the ledger: it is asked."""
+    job_id = past.claimed().job_id
+    said = json.dumps({"full": True, "unrecorded": {job_id: [1, "the disk is full"]}})
+    with closing(Listener(site.state, lambda: said)) as listener:
+        ear = threading.Thread(target=listener.wait, args=(20.0,))
+        ear.start()
+        lock = take_lock(site.ledger)
+        found = call("explain", job_id, "--json").json
+        os.close(lock)
+        ear.join(20)
+    assert (found["status"], found["code"]) == ("running", "disk_full")
+    assert found["facts"]["disk"]["full"] is True
+    assert found["facts"]["unrecorded"] == {"attempt": 1, "why": "the disk is full"}
 
 
 def test_a_payload_that_waits_for_a_task_that_is_gone_meanwhile(call: Callable[..., Done], past: Past) -> None:

@@ -21,7 +21,7 @@ import apsw
 
 from millrace.errors import LedgerError
 from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
-from millrace.ledger.database import grow_log, is_fatal, translate
+from millrace.ledger.database import cut_log, grow_log, is_fatal, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
 from millrace.ledger.unit import Outcome, Together, Work, alike, run, run_alone
@@ -63,6 +63,7 @@ class Writer:
         self._ended = False
         self.failed: Exception | None = None
         self._cramped = False  # the disk was full, and the log has not been moved into the database since
+        self.full = False  # the disk was, for what was to be written last
         self.locked = False  # another process has the write lock, for longer than a moment
         self._ready: Ticket[None] = Ticket()
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
@@ -190,7 +191,8 @@ class Writer:
         outcomes, failure = self._outcomes(tx, batch, place)
         failure = self._finish(tx, failure)
         for work, (result, error) in zip(batch[place:], outcomes, strict=False):
-            self._cramped |= isinstance(error or failure, apsw.FullError)
+            if isinstance(error or failure, apsw.FullError):
+                self._cramped = self.full = True
             self._tell(work.ticket.settle, result, _ours(error or failure))
         if failure is None:
             self._committed(tx.changes)
@@ -216,6 +218,7 @@ class Writer:
         return outcomes, failure
 
     def _committed(self, changes: Changes) -> None:
+        self.full = False
         if changes:
             self._tell(self._on_commit, changes)
         self._commits += 1
@@ -273,8 +276,10 @@ class Writer:
         The disk was full: before anything else, move the log into the database, and keep it short from now on. It
         holds a page many times over, would take whatever room somebody makes, and leave none for being moved.
         """
-        connection.wal_autocheckpoint(CRAMPED_PAGES)
-        with contextlib.suppress(apsw.Error):  # still full, or somebody reads for long: the next batch tries again
+        connection.wal_autocheckpoint(min(CRAMPED_PAGES, connection.pragma("wal_autocheckpoint")))
+        # Still full, or somebody reads for long: the next batch tries again.
+        with contextlib.suppress(apsw.Error, OSError):
+            cut_log(connection)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._cramped = False
 

@@ -6,17 +6,27 @@ import json
 import os
 import threading
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+from click.testing import CliRunner
 
+from millrace.cli.explain import explain
+from millrace.cli.session import Session
 from millrace.ledger.wake import Listener
 from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from millrace.clock import Clock
     from tests.cli.conftest import Done, Past, Site
+
+NOON: Final = 1_700_000_000_000
+DECIDED: Final = """
+INSERT INTO fire (key, due_at, how, schedule, client, outcome, why, since, count, state, decided_at)
+VALUES ('tick', ?, 'clock', 'tick', 'default', 'skipped', '', ?, 1, 'none', ?)"""
 
 
 def test_a_dead_job_is_explained_with_the_command_that_helps(call: Callable[..., Done], past: Past) -> None:
@@ -109,6 +119,30 @@ def test_a_schedule_is_explained_by_its_name(call: Callable[..., Done], past: Pa
     assert codes == ["no_daemon", "schedule.problem", "schedule.never", "schedule.next"]
     assert "left" in found["because"][1]["text"]
     assert "Did you mean" in call("explain", "nigthly").err
+
+
+class Passing:
+    """A clock that goes on by a second while the job files are read."""
+
+    def __init__(self, loaded: Path) -> None:
+        self._loaded = loaded
+
+    def now_ms(self) -> int:
+        return NOON + 400 + (1000 if self._loaded.exists() else 0)
+
+
+def test_a_due_time_that_passed_while_job_files_were_read_is_no_time_to_come(past: Past, site: Site) -> None:
+    """Of a schedule of seconds each second look spoke of a clock that was ahead."""
+    loaded = site.root / "loaded"
+    (site.root / "cli_jobs" / "slow.py").write_text(f"open({str(loaded)!r}, 'w').close()\n")
+    site.config.write_text(
+        site.config.read_text() + '[schedules.tick]\ntask = "add"\npayload = {left = 1}\nevery = "1s"\n'
+    )
+    past.ledger.writer.submit(lambda tx: tx.run(DECIDED, (NOON + 1000, NOON + 1000, NOON + 1010))).wait()
+    answer = CliRunner().invoke(explain, ["tick", "--json"], obj=Session(site.config, cast("Clock", Passing(loaded))))
+    found = json.loads(answer.stdout)
+    assert found["kind"] == "schedule"
+    assert "schedule.ahead" not in [one["code"] for one in found["because"]]
 
 
 def test_a_full_disk_is_among_the_facts(call: Callable[..., Done], past: Past, site: Site) -> None:

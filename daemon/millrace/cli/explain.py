@@ -74,6 +74,8 @@ def _of_schedule(session: Session, reads: Reads, what: str, around: Around) -> E
         wanted = timetable.named(what)
     except NotFound:
         return timetable.names()
+    # What was decided while the job files were read is no time to come.
+    around = around._replace(now_ms=session.clock.now_ms())
     rows = board(timetable, wanted, reads, now=around.now_ms)
     return explain_look.schedule(reads, what, rows, around)
 

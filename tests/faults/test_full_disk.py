@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -163,6 +163,37 @@ def test_what_a_small_disk_has_accepted_drains_to_its_end(
         site.__exit__()
 
 
+def test_small_jobs_on_a_small_disk_drain_though_they_need_more_to_end_than_to_come(
+    make_site: MakeSite, tmp_path: Path
+) -> None:
+    """A result of half a kilobyte does not fit into the row beside its payload, and takes a page: more than the job."""
+    site = make_site()
+    with mounted(site.state, "size=4m"):
+        daemon = site.serve()
+        site.run("queues", "pause", "io")
+        accepted: list[str] = []
+        refused, numbers = 0, count(1)
+        with site.client() as client:
+            while not refused:
+                jobs = [
+                    {"task": "bulk", "queue": "io", "payload": {"n": n, "fill": "x" * 400}}
+                    for n in islice(numbers, 500)
+                ]
+                answer = client.post("/api/v1/jobs/batch", content="\n".join(map(json.dumps, jobs)))
+                lines = [json.loads(line) for line in answer.text.splitlines()]
+                accepted += [line["id"] for line in lines if line["status"] == 202]
+                refused += sum(line["status"] == 507 for line in lines)
+        assert len(accepted) > 200
+        site.run("queues", "resume", "io")
+        referee = Referee(site, tmp_path / "acks.log")
+        referee.acks.write_text("".join(f"{job} 0\n" for job in accepted))
+        referee.await_rest(60)
+        referee.judge()
+        assert not daemon.events("job.outcome_refused"), "an outcome found no room"
+        assert daemon.stop() == 0
+        site.__exit__()
+
+
 @pytest.mark.parametrize("queue", ["io", "default"])
 def test_what_ended_on_a_full_disk_is_explained_and_written_later(
     make_site: MakeSite, tmp_path: Path, queue: str
@@ -220,4 +251,5 @@ def fill(site: Scratch, queue: str, fill: str) -> list[str]:
     with ThreadPoolExecutor(8) as callers:
         for done in [callers.submit(submit) for _ in range(8)]:
             done.result()
+    submit()  # alone: what was on its way is written, and its room is seen
     return accepted

@@ -11,7 +11,7 @@ import pytest
 from millrace.errors import LedgerFull
 from millrace.ledger.blobs import LARGE
 from millrace.ledger.database import log_bytes
-from millrace.queue.room import LOOK_S, MARGIN, PER_JOB, Level, Room, bytes_of
+from millrace.queue.room import LOOK_S, MARGIN, PAGE, PER_JOB, ROW, Level, Room, bytes_of
 from tests.ledger.rig import OwnClock
 
 PROC = Path("/proc/millrace.db")  # a file system without a size
@@ -72,9 +72,9 @@ def test_open_jobs_and_the_log_are_kept_room_for(tmp_path: Path) -> None:
     assert level is not None
     disk = os.statvfs(tmp_path)
     assert level.kept == log_bytes(disk.f_blocks * disk.f_frsize)
-    more = Room(path, 0, open_jobs=lambda: 5000).level()
+    more = Room(path, 10**6, open_jobs=lambda: 5000).level()
     assert more is not None
-    assert more.kept == level.kept + 5000 * PER_JOB
+    assert more.kept == level.kept + 5000 * PER_JOB, "they are what the reserve is for, so that the larger counts"
     with path.with_name("millrace.db-wal").open("wb") as log:
         log.truncate(50_000_000)
     longer = Room(path, 0).level()
@@ -107,9 +107,10 @@ def test_a_disk_that_does_not_tell_its_size_refuses_nothing() -> None:
 def test_a_small_payload_counts_twice_and_a_large_one_once() -> None:
     """The one goes into the log and from there into the database, the other into a file."""
     assert bytes_of([]) == 0
-    assert bytes_of(["x" * 1000]) == 2 * (1000 + PER_JOB)
-    assert bytes_of(["\N{EURO SIGN}" * 1000]) == 2 * (3000 + PER_JOB)
-    assert bytes_of(["x" * (LARGE + 1)] * 2) == 2 * (LARGE + 1)
+    assert bytes_of(["x" * 100]) == 2 * (100 + ROW) + PER_JOB
+    assert bytes_of(["x" * 1000]) == 2 * (PAGE + ROW) + PER_JOB, "what is not in the row lies in pages of its own"
+    assert bytes_of(["\N{EURO SIGN}" * 2000]) == 2 * (2 * PAGE + ROW) + PER_JOB
+    assert bytes_of(["x" * (LARGE + 1)] * 2) == 2 * (LARGE + 1 + PER_JOB)
 
 
 def test_a_level_refuses_below_what_is_kept() -> None:

@@ -19,13 +19,15 @@ from millrace.clock import SYSTEM, Clock
 from millrace.config.sizes import format_size
 from millrace.errors import LedgerError, LedgerFull
 from millrace.ledger.blobs import LARGE
-from millrace.ledger.database import log_bytes
+from millrace.ledger.database import disk_bytes, log_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 RESERVE: Final = (50_000_000, 0.5)  # unless it is set: so many bytes, or this share of a smaller disk
-PER_JOB: Final = 1_000  # bytes: an open job's attempts, events and a small result
+PER_JOB: Final = 5_000  # bytes that an open job still needs: attempts, events, a result that takes a page of its own
+ROW: Final = 600  # bytes of a new job beside its payload, with its places in indexes
+PAGE: Final = 4096  # of which a payload that does not fit into the row beside it takes whole ones
 # So much more must be free, or this share of what is kept, before work is taken again: else the door would flap.
 MARGIN: Final = (50_000_000, 0.05)
 LOOK_S: Final = 0.1  # while there is room; without it, each caller looks anew
@@ -59,12 +61,18 @@ def reserve_of(told: int | None, total_bytes: int) -> int:
 
 
 def bytes_of(payloads: Iterable[str]) -> int:
-    """Return what new jobs take: what is small in the log and in the database, what is large once, in its file."""
-    return sum(_bytes(text) if len(text) > LARGE else 2 * (_bytes(text) + PER_JOB) for text in payloads)
+    """
+    Return what new jobs take: what is small in the log and in the database, what is large once, in its file; and what
+    is kept for them from then on.
+    """
+    return sum(map(_bytes_of, payloads))
 
 
-def _bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _bytes_of(text: str) -> int:
+    size = len(text) if text.isascii() else len(text.encode())
+    if len(text) > LARGE:
+        return size + PER_JOB
+    return 2 * (ROW + (size if size < ROW else (size // PAGE + 1) * PAGE)) + PER_JOB
 
 
 class Room:
@@ -137,9 +145,16 @@ class Room:
         if not total:  # a file system that does not tell
             return None
         log = max(log_bytes(total), self._log_bytes())
-        kept = reserve_of(self.reserve, total) + log + held + PER_JOB * self._count()
+        kept = max(reserve_of(self.reserve, total), PER_JOB * self._count()) + log + held
         margin = min(MARGIN[0], int(MARGIN[1] * kept)) if self._shut else 0
         return Level(disk.f_bavail * disk.f_frsize, kept + margin)
+
+    def piece(self) -> int:
+        """Return how many bytes should come in at once: what many bring together is taken or refused as one."""
+        try:
+            return 2 * log_bytes(disk_bytes(self._folder))
+        except OSError:  # the folder is gone
+            return 2 * log_bytes(0)
 
     def _count(self) -> int:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -157,12 +158,15 @@ class Submitter:
             raise failed
 
     def _chunks(self, many: Iterable[Submission | MillraceError]) -> Iterator[_Chunk]:
-        chunk = _Chunk()
+        chunk, size = _Chunk(), 0
+        most = sys.maxsize if self.room is None else self.room.piece()
         for wanted in many:
-            chunk.verdicts.append(wanted if isinstance(wanted, MillraceError) else self._prepared(wanted))
-            if len(chunk.verdicts) >= CHUNK:
+            verdict = wanted if isinstance(wanted, MillraceError) else self._prepared(wanted)
+            chunk.verdicts.append(verdict)
+            size += bytes_of([verdict.payload]) if isinstance(verdict, NewJob) else 0
+            if len(chunk.verdicts) >= CHUNK or size >= most:
                 yield chunk
-                chunk = _Chunk()
+                chunk, size = _Chunk(), 0
         if chunk.verdicts:
             yield chunk
 

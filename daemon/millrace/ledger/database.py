@@ -147,6 +147,14 @@ def grow_log(connection: apsw.Connection) -> None:
         connection.pragma("cache_size", CACHE)
 
 
+def log_size(connection: apsw.Connection) -> int:
+    """Return the length of the write-ahead log in bytes."""
+    try:
+        return Path(connection.filename_wal).stat().st_size
+    except OSError:
+        return 0
+
+
 def cut_log(connection: apsw.Connection) -> None:
     """
     Cut off what a transaction that found no room has left in the write-ahead log, behind the last commit.

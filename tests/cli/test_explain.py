@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
+from click.testing import CliRunner
+
+from millrace.cli.explain import explain
+from millrace.cli.session import Session
+from millrace.ledger.wake import Listener
+from millrace.process.lock import take_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
+    from millrace.clock import Clock
     from tests.cli.conftest import Done, Past, Site
+
+NOON: Final = 1_700_000_000_000
+DECIDED: Final = """
+INSERT INTO fire (key, due_at, how, schedule, client, outcome, why, since, count, state, decided_at)
+VALUES ('tick', ?, 'clock', 'tick', 'default', 'skipped', '', ?, 1, 'none', ?)"""
 
 
 def test_a_dead_job_is_explained_with_the_command_that_helps(call: Callable[..., Done], past: Past) -> None:
@@ -102,6 +119,46 @@ def test_a_schedule_is_explained_by_its_name(call: Callable[..., Done], past: Pa
     assert codes == ["no_daemon", "schedule.problem", "schedule.never", "schedule.next"]
     assert "left" in found["because"][1]["text"]
     assert "Did you mean" in call("explain", "nigthly").err
+
+
+class Passing:
+    """A clock that goes on by a second while the job files are read."""
+
+    def __init__(self, loaded: Path) -> None:
+        self._loaded = loaded
+
+    def now_ms(self) -> int:
+        return NOON + 400 + (1000 if self._loaded.exists() else 0)
+
+
+def test_a_due_time_that_passed_while_job_files_were_read_is_no_time_to_come(past: Past, site: Site) -> None:
+    """Of a schedule of seconds each second look spoke of a clock that was ahead."""
+    loaded = site.root / "loaded"
+    (site.root / "cli_jobs" / "slow.py").write_text(f"open({str(loaded)!r}, 'w').close()\n")
+    site.config.write_text(
+        site.config.read_text() + '[schedules.tick]\ntask = "add"\npayload = {left = 1}\nevery = "1s"\n'
+    )
+    past.ledger.writer.submit(lambda tx: tx.run(DECIDED, (NOON + 1000, NOON + 1000, NOON + 1010))).wait()
+    answer = CliRunner().invoke(explain, ["tick", "--json"], obj=Session(site.config, cast("Clock", Passing(loaded))))
+    found = json.loads(answer.stdout)
+    assert found["kind"] == "schedule"
+    assert "schedule.ahead" not in [one["code"] for one in found["because"]]
+
+
+def test_a_full_disk_is_among_the_facts(call: Callable[..., Done], past: Past, site: Site) -> None:
+    """Of the daemon that cannot write there is no word in the ledger: it is asked."""
+    job_id = past.claimed().job_id
+    said = json.dumps({"full": True, "unrecorded": {job_id: [1, "the disk is full"]}})
+    with closing(Listener(site.state, lambda: said)) as listener:
+        ear = threading.Thread(target=listener.wait, args=(20.0,))
+        ear.start()
+        lock = take_lock(site.ledger)
+        found = call("explain", job_id, "--json").json
+        os.close(lock)
+        ear.join(20)
+    assert (found["status"], found["code"]) == ("running", "disk_full")
+    assert found["facts"]["disk"]["full"] is True
+    assert found["facts"]["unrecorded"] == {"attempt": 1, "why": "the disk is full"}
 
 
 def test_a_payload_that_waits_for_a_task_that_is_gone_meanwhile(call: Callable[..., Done], past: Past) -> None:

@@ -16,7 +16,7 @@ from playhouse.apsw_ext import APSWDatabase
 
 from millrace.errors import LedgerError, LedgerForeign, LedgerFull, SettingsError
 from millrace.ledger import database, migrations
-from millrace.ledger.database import VERSION
+from millrace.ledger.database import VERSION, disk_bytes, log_pragmas
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.migrations import migrate
 from millrace.ledger.models import TABLES
@@ -74,6 +74,28 @@ def test_a_fresh_ledger_is_durable_by_default_and_says_what_it_is(tmp_path: Path
         row[0]
         for row in look(path, "SELECT strict FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite_%'")
     )
+
+
+@pytest.mark.parametrize(
+    ("disk", "pages", "limit"),
+    [
+        (8 * 2**20, 64, 2**18),
+        (64 * 2**20, 512, 2**21),
+        (10**9, 2000, 31_250_000),
+        (10**12, 2000, 64_000_000),
+        (0, 2000, 64_000_000),
+    ],
+)
+def test_the_log_is_bounded_by_the_size_of_the_disk(disk: int, pages: int, limit: int) -> None:
+    """8 MB of log are all of a small disk, and a large one is to be as fast as ever."""
+    assert dict(log_pragmas(disk)) == {"wal_autocheckpoint": pages, "journal_size_limit": limit}
+
+
+def test_the_log_of_an_open_ledger_is_bounded_by_its_disk(tmp_path: Path) -> None:
+    """By that of the database itself, whatever links to it."""
+    with Ledger(tmp_path / "l.db") as ledger:
+        found = ledger.writer.submit(lambda tx: tx.connection.pragma("wal_autocheckpoint")).wait(LIMIT_S)
+    assert found == dict(log_pragmas(disk_bytes(tmp_path)))["wal_autocheckpoint"]
 
 
 def test_synchronous_can_be_chosen_and_nothing_else(tmp_path: Path) -> None:

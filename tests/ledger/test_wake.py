@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from millrace.clock import SYSTEM
-from millrace.ledger.wake import SOCKET_NAME, Listener, Poker, poke
+from millrace.ledger.wake import SOCKET_NAME, Listener, Poker, ask, poke
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,22 @@ def test_a_poke_from_another_process_ends_the_wait(listener: Listener, tmp_path:
     script = "import sys, pathlib; from millrace.ledger.wake import poke; sys.exit(not poke(pathlib.Path(sys.argv[1])))"
     subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, timeout=LIMIT_S)
     assert listener.wait(LIMIT_S)
+
+
+def test_the_daemon_answers_what_stands_in_no_ledger(tmp_path: Path) -> None:
+    """What it cannot write it can only say; a question is no news of a write."""
+    assert ask(tmp_path) is None
+    listener = Listener(tmp_path, lambda: "no room")
+    answers: list[str | None] = []
+    asker = threading.Thread(target=lambda: answers.append(ask(tmp_path, LIMIT_S)))
+    asker.start()
+    assert not listener.wait(LIMIT_S)
+    asker.join(LIMIT_S)
+    assert answers == ["no room"]
+    assert ask(tmp_path, 0.01) is None, "a daemon that hangs is not waited for"
+    poke(tmp_path)
+    assert listener.wait(LIMIT_S), "whoever asked and went keeps no poke from being heard"
+    listener.close()
 
 
 def test_many_pokes_are_one(listener: Listener, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import apsw
@@ -15,7 +16,7 @@ import pytest
 from millrace.clock import SYSTEM
 from millrace.errors import LedgerBusy, LedgerError, LedgerFull
 from millrace.events import DaemonFailed, Event, LedgerLocked, PartRestarted
-from millrace.ledger.database import grow_log
+from millrace.ledger.database import cut_log, grow_log
 from millrace.ledger.ledger import Ledger
 from millrace.ledger.rows import NewJob
 from millrace.ledger.unit import Work
@@ -24,7 +25,6 @@ from tests.ledger.rig import LIMIT_S, Book, OwnClock, hold
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from millrace.ledger.ticket import Ticket
     from millrace.ledger.transaction import Changes, Transaction
@@ -559,6 +559,32 @@ def test_a_log_is_not_grown_where_there_is_no_room(tmp_path: Path) -> None:
     assert connection.get_autocommit()
     assert connection.execute("SELECT x FROM a").fetchall() == [(1,)]
     connection.execute("INSERT INTO a VALUES (2)")
+    connection.close()
+
+
+def test_what_a_failed_transaction_left_in_the_log_is_cut_off(tmp_path: Path) -> None:
+    """It may be all the room of the disk; what was committed before and after it stays, and whoever reads goes on."""
+    path = tmp_path / "a.db"
+    connection = apsw.Connection(str(path))
+    connection.pragma("journal_mode", "wal")
+    connection.wal_autocheckpoint(0)
+    connection.execute("CREATE TABLE a (x); INSERT INTO a VALUES (1)")
+    reader = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    reader.execute("BEGIN; SELECT * FROM a")
+    log = Path(connection.filename_wal)
+    used = log.stat().st_size
+    connection.pragma("cache_size", 5)
+    connection.execute("BEGIN; INSERT INTO a VALUES (zeroblob(1000000)); ROLLBACK")
+    assert log.stat().st_size > used + 900_000, "nothing was left: the test proves nothing"
+    cut_log(connection)
+    assert log.stat().st_size == used
+    cut_log(connection)
+    connection.execute("INSERT INTO a VALUES (2)")
+    assert reader.execute("SELECT x FROM a").fetchall() == [(1,)]
+    reader.close()
+    connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+    assert connection.execute("SELECT x FROM a").fetchall() == [(1,), (2,)]
+    assert connection.pragma("integrity_check") == "ok"
     connection.close()
 
 

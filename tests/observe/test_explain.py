@@ -15,7 +15,9 @@ from millrace.ledger.moves import Moves
 from millrace.ledger.rows import DaemonRow, JobError
 from millrace.observe import explain_look
 from millrace.observe.explain import Around
+from millrace.observe.explain_disk import MAKE_ROOM, Disk, Unrecorded, disk_of
 from millrace.process.stuck import StuckNotes
+from millrace.queue.room import Level
 from tests.ledger.rig import LIMIT_S, Book, OwnClock
 from tests.ledger.runs_rig import BAD, LINE, Works
 
@@ -544,6 +546,80 @@ def test_a_bad_item_that_was_put_back_as_it_came_is_told_as_that(book: Book) -> 
 
     assert found.code == "dead.bad_item"
     assert "start a new run" in found.change[0].text
+
+
+# ---- a full disk
+
+
+FULL = Disk(free=4096, kept=4_000_000, full=True, unrecorded={})
+
+
+def test_a_job_that_has_ended_and_cannot_be_written_is_not_said_to_run(book: Book) -> None:
+    """By the ledger it runs; the daemon knows better, and the disk is why."""
+    held = book.one()
+    lost = {held.job_id: Unrecorded(1, "the disk is full: nothing of this was written")}
+
+    found = explained(book, held.job_id, disk=FULL._replace(unrecorded=lost))
+
+    assert found.code == "disk_full"
+    assert codes(found)[-2:] == ["disk_full", "running.unrecorded"]
+    assert "Attempt 1 has ended, and the ledger does not take what it came to" in texts(found)
+    assert found.change == [MAKE_ROOM]
+    assert found.facts["disk"] == {"free_bytes": 4096, "kept_bytes": 4_000_000, "full": True, "unrecorded": 1}
+    assert found.facts["unrecorded"]["attempt"] == 1
+    other = explained(book, held.job_id, disk=Disk(10**12, 0, full=False, unrecorded=lost))
+    assert other.code == "running.unrecorded"
+    assert commands(other) == ["millrace doctor"]
+
+
+def test_a_full_disk_is_why_nothing_starts_and_workers_are_no_cure(book: Book) -> None:
+    """More of them would only have more to write."""
+    running, waits = book.one(), book.accept(due_at=book.clock.ms + 1000)
+    book.one()
+    queued = book.accept()
+    found = explained(book, queued, disk=FULL)
+    assert found.code == "disk_full"
+    assert "queued.limit" in codes(found)
+    assert found.change[0] == MAKE_ROOM
+    assert not any("workers" in one.text for one in found.change)
+    assert explained(book, running.job_id, disk=FULL).code == "disk_full"
+    book.clock.advance(60)
+    assert explained(book, waits, disk=FULL).code == "disk_full"
+    enough = Disk(10**12, 4_000_000, full=False, unrecorded={})
+    assert explained(book, queued, disk=enough).code == "queued.limit"
+    assert explained(book, running.job_id, disk=enough).code == "running"
+
+
+def test_a_queue_names_the_disk_when_it_is_full_and_when_it_is_low(book: Book) -> None:
+    """Full: nothing moves. Low: what was accepted goes on, and more is refused."""
+    held = book.one()
+    lost = {held.job_id: Unrecorded(1, "no room")}
+
+    def of_queue(disk: Disk) -> Explanation:
+        around = Around(book.clock.now_ms(), served=True, queues=QUEUES, disk=disk)
+        return explain_look.queue(book.ledger.reads, "q", around)
+
+    full = of_queue(FULL._replace(unrecorded=lost))
+    assert (full.code, full.change[0]) == ("disk_full", MAKE_ROOM)
+    assert "1 attempt of all queues that ended could not be written down" in texts(full)
+    low = of_queue(Disk(free=3_000_000, kept=4_000_000, full=False, unrecorded={}))
+    assert low.code == "queue.depth"
+    assert "disk_low" in codes(low)
+    assert "3MB are left and 4MB are kept" in texts(low)
+    assert low.facts["disk"]["full"] is False
+
+
+def test_what_the_daemon_says_and_what_is_free_tell_whether_a_disk_is_full() -> None:
+    """A commit may find too little where something is left; and where nothing is, none need have been tried."""
+    said = {"full": True, "unrecorded": {"j": [2, "no room"]}}
+    found = disk_of(Level(10**6, 0), said)
+    assert found is not None
+    assert (found.full, found.unrecorded["j"]) == (True, Unrecorded(2, "no room"))
+    assert disk_of(None, said) is None
+    told = disk_of(Level(10**6, 0), {"level": [10**6, 2 * 10**6]})
+    assert told is not None
+    assert told.low, "the daemon knows what is on its way, and whether it has shut the door"
+    assert [disk.full for free in (0, 10**6) if (disk := disk_of(Level(free, 0), {})) is not None] == [True, False]
 
 
 # ---- queues

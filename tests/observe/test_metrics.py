@@ -19,6 +19,7 @@ from millrace.observe.health import Health
 from millrace.observe.metrics import Metrics
 from millrace.observe.storage import Storage, storage_of
 from millrace.queue.pool import PoolState
+from millrace.queue.room import Level
 
 if TYPE_CHECKING:
     import threading
@@ -243,20 +244,26 @@ def test_a_check_that_cannot_look_has_failed(ledger: Ledger, facts: Facts) -> No
 
 
 @pytest.mark.parametrize(
-    ("free", "total", "low", "out"),
+    ("free", "total", "low"),
     [
-        (400 * 10**6, 10**12, True, False),
-        (40 * 10**6, 10**12, True, True),
-        (600 * 10**6, 10**12, False, False),
-        (7 * 10**6, 8 * 10**6, False, False),  # a small disk that is nearly empty
-        (10**5, 8 * 10**6, True, True),
+        (400 * 10**6, 10**12, True),
+        (600 * 10**6, 10**12, False),
+        (7 * 10**6, 8 * 10**6, False),  # a small disk that is nearly empty
+        (10**5, 8 * 10**6, True),
     ],
 )
-def test_room_is_judged_by_bytes_and_by_share(free: int, total: int, *, low: bool, out: bool) -> None:
+def test_room_is_judged_by_bytes_and_by_share(free: int, total: int, *, low: bool) -> None:
     """A fixed bound alone would call every small disk full."""
-    storage = Storage(0, 0, free, total, None)
-    assert (storage.low, storage.out(None)) == (low, out)
-    assert (storage.out(0), storage.out(10**9)) == (False, True)
+    assert Storage(0, 0, free, total, None).low == low
+
+
+def test_health_fails_for_the_reason_for_which_work_is_refused(facts: Facts) -> None:
+    """One truth: whoever asks for readiness must not send what is then refused."""
+    facts.level = lambda: Level(free=5_000_000, kept=4_000_000)
+    assert Health(facts).report()["checks"]["storage"]["disk_kept_bytes"] == 4_000_000
+    assert Health(facts).unfit() is None
+    facts.level = lambda: Level(free=3_999_999, kept=4_000_000)
+    assert "no work is taken in" in str(Health(facts).unfit())
 
 
 def test_storage_is_that_of_the_ledger(ledger: Ledger) -> None:

@@ -145,13 +145,14 @@ def _write_error(folder: Path) -> str | None:
 def check_disk(places: Places) -> Iterator[Check]:
     """Whether the disk has room."""
     from millrace.observe.storage import FEW_FILES, LOW
-    from millrace.queue.room import reserve_of
+    from millrace.queue.room import Room
 
     folder = next(path for path in (places.ledger.parent, *places.ledger.parent.parents) if path.exists())
     disk = os.statvfs(folder)
     free, total = disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
     text = f"{format_size(free)} of {format_size(total)} free"
-    if free < reserve_of(None, total):
+    level = Room(folder / places.ledger.name, None).level()
+    if level is not None and level.refusal is not None:
         yield Check("disk", "fail", text, "make room: work is not taken in any more")
     elif free < min(LOW[0], LOW[1] * total):
         yield Check("disk", "warn", text, "make room soon")

@@ -17,6 +17,7 @@ from millrace.errors import MillraceError, NotFound, did_you_mean
 if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
     from millrace.observe.explain import Around, Explanation
+    from millrace.observe.explain_disk import Disk
 
 _TIME: Final = 20  # characters of a time to the second
 _NOW: Final = "now"
@@ -48,9 +49,9 @@ def explain(session: Session, what: str, *, as_json: bool) -> None:
 def _found(session: Session, what: str) -> Explanation:
     from millrace.observe import explain_look
 
-    around = _around(session)
     queues = [row.name for row in all_queues(session)]
     with session.reads() as reads:
+        around = _around(session, reads)
         if what in queues:
             return explain_look.queue(reads, what, around)
         found = _of_id(reads, what, around) or _of_schedule(session, reads, what, around)
@@ -73,6 +74,8 @@ def _of_schedule(session: Session, reads: Reads, what: str, around: Around) -> E
         wanted = timetable.named(what)
     except NotFound:
         return timetable.names()
+    # What was decided while the job files were read is no time to come.
+    around = around._replace(now_ms=session.clock.now_ms())
     rows = board(timetable, wanted, reads, now=around.now_ms)
     return explain_look.schedule(reads, what, rows, around)
 
@@ -96,14 +99,33 @@ def _of_id(reads: Reads, what: str, around: Around) -> Explanation | None:
     return None
 
 
-def _around(session: Session) -> Around:
+def _around(session: Session, reads: Reads) -> Around:
     from millrace.observe.explain import Around
 
     try:
-        queues = session.site_or_defaults().settings.queues
+        settings = session.site_or_defaults().settings
     except MillraceError:  # settings that are wrong explain nothing; the ledger still does
-        queues = None
-    return Around(session.clock.now_ms(), session.served(), queues, partial(_knows, session))
+        settings = None
+    return Around(
+        session.clock.now_ms(),
+        session.served(),
+        settings.queues if settings is not None else None,
+        partial(_knows, session),
+        _disk(session, reads, settings.storage.reserve if settings is not None else None),
+    )
+
+
+def _disk(session: Session, reads: Reads, reserve: int | None) -> Disk | None:
+    """Look at the disk, and ask the daemon what it could not write: of that, nothing stands in the ledger."""
+    import json
+
+    from millrace.ledger.wake import ask
+    from millrace.observe.explain_disk import disk_of
+    from millrace.queue.room import Room
+
+    answer = ask(session.places.state)
+    level = Room(session.places.ledger, reserve, open_jobs=reads.open_jobs).level()
+    return disk_of(level, json.loads(answer) if answer else {})
 
 
 def _knows(session: Session, task: str) -> bool:

@@ -51,7 +51,8 @@ class StorageSettings(BaseModel):
     """
     `[storage]`: how much of the disk is kept for the work that was accepted.
 
-    With less than `reserve` free, no work is taken in from outside. Without it, it is 50 MB, or 2 % of a smaller disk.
+    With less than `reserve` free, no work is taken in from outside. Without it, it is 50 MB, or half of a smaller disk.
+    The write-ahead log is kept free besides, and 5 kB for each open job if that is more.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -17,6 +17,11 @@ VERSION: Final = 3  # of the schema; what leads to it stands in `migrations`
 OLDEST_SQLITE: Final = (3, 51, 3)
 BUSY_MS: Final = 5_000
 LOG_PAGES: Final = 2_000  # of the write-ahead log, until its pages are moved into the database
+_LOG_LIMIT: Final = 64_000_000  # bytes that the log is cut back to, once it was longer
+_SHARE: Final = 32  # of a small disk: neither bound may be more of it than one part in so many
+_PAGE: Final = 4096
+_LOG_HEAD: Final = 32  # bytes of the log before its first page, and of each page before its content
+_FRAME_HEAD: Final = 24
 CACHE: Final = -16_000  # KiB, as the pragma has it
 _MB: Final = 1_000_000
 _FEW_PAGES: Final = 50
@@ -34,7 +39,7 @@ def check_sqlite() -> None:
 
 def pragmas(synchronous: str) -> tuple[tuple[str, str | int], ...]:
     """
-    Return the pragmas of the write connection, in order.
+    Return the pragmas of the write connection, in order; those of its log are `log_pragmas`.
 
     Args:
         synchronous: full (durable at each commit), normal (durable at each checkpoint) or extra.
@@ -48,9 +53,25 @@ def pragmas(synchronous: str) -> tuple[tuple[str, str | int], ...]:
         ("synchronous", synchronous),
         ("cache_size", CACHE),
         ("temp_store", "memory"),
-        ("wal_autocheckpoint", LOG_PAGES),
-        ("journal_size_limit", 64_000_000),
     )
+
+
+def log_bytes(disk_bytes: int) -> int:
+    """Return how long the write-ahead log gets on a disk of that size, before its pages are moved into the database."""
+    most = LOG_PAGES * _PAGE
+    return min(most, disk_bytes // _SHARE) if disk_bytes else most  # 0: a file system that does not tell
+
+
+def log_pragmas(disk_bytes: int) -> tuple[tuple[str, int], ...]:
+    """Return the pragmas of the log: on a small disk it must leave the room that its own pages need in the database."""
+    limit = min(_LOG_LIMIT, disk_bytes // _SHARE) if disk_bytes else _LOG_LIMIT
+    return ("wal_autocheckpoint", max(1, log_bytes(disk_bytes) // _PAGE)), ("journal_size_limit", limit)
+
+
+def disk_bytes(path: Path) -> int:
+    """Return the size of the disk that a file or folder is on; 0 if it does not tell."""
+    disk = os.statvfs(path)
+    return disk.f_blocks * disk.f_frsize
 
 
 def open_reader(path: Path) -> apsw.Connection:
@@ -124,6 +145,33 @@ def grow_log(connection: apsw.Connection) -> None:
         if not connection.get_autocommit():
             connection.execute("ROLLBACK")
         connection.pragma("cache_size", CACHE)
+
+
+def log_size(connection: apsw.Connection) -> int:
+    """Return the length of the write-ahead log in bytes."""
+    try:
+        return Path(connection.filename_wal).stat().st_size
+    except OSError:
+        return 0
+
+
+def cut_log(connection: apsw.Connection) -> None:
+    """
+    Cut off what a transaction that found no room has left in the write-ahead log, behind the last commit.
+
+    It may be all the room that there was, and the log's pages need some of it to be moved into the database. Nobody
+    reads what lies there, and under the write lock nobody writes either. Raises: apsw.Error, OSError.
+    """
+    before = connection.pragma("data_version")
+    frames, _ = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)  # not to be asked within a transaction
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        used = _LOG_HEAD + frames * (connection.pragma("page_size") + _FRAME_HEAD)
+        log = Path(connection.filename_wal)
+        if frames > 0 and connection.pragma("data_version") == before and log.stat().st_size > used:
+            os.truncate(log, used)
+    finally:
+        connection.execute("ROLLBACK")
 
 
 def translate(error: apsw.Error) -> LedgerError:

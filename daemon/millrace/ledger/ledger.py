@@ -13,7 +13,7 @@ from millrace.clock import MS, SYSTEM, Clock
 from millrace.errors import LedgerBusy, LedgerError, SettingsError
 from millrace.events import Emit, ignore
 from millrace.ledger.blobs import Blobs
-from millrace.ledger.database import BUSY_MS, check_sqlite, keep_plans, pragmas, translate
+from millrace.ledger.database import BUSY_MS, check_sqlite, disk_bytes, keep_plans, log_pragmas, pragmas, translate
 from millrace.ledger.held import refuse_if_split
 from millrace.ledger.made import note_made, refuse_if_gone, refuse_if_hollow
 from millrace.ledger.migrations import identify, migrate
@@ -111,7 +111,7 @@ class Ledger:
             refuse_if_hollow(self.path, was_made=was_made)
         refuse_if_split(self.path)  # again: now that it is open, the index stays
         incremental = self._database.execute_sql("PRAGMA auto_vacuum").fetchone()[0] == INCREMENTAL
-        for name, value in self._pragmas:
+        for name, value in (*self._pragmas, *log_pragmas(disk_bytes(self.path))):
             if name == "auto_vacuum" and incremental:
                 continue  # saying it again would be a write: a commit for nothing, and a wait for the write lock
             self._database.execute_sql(f"PRAGMA {name} = {value}")

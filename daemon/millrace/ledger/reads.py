@@ -50,6 +50,10 @@ class Reads(JobReads, RunReads, FireReads, EffectReads, AuditReads):
             self.rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane WHERE queue = ?", (queue,))[0][0]
         )
 
+    def open_jobs(self) -> int:
+        """Return how many jobs are open, of all queues."""
+        return int(self.rows("SELECT coalesce(sum(waiting + queued + running), 0) FROM lane")[0][0])
+
     def queued(self, queue: str) -> int:
         """Return how many jobs of a queue could be claimed, were it not paused."""
         return int(self.rows("SELECT coalesce(sum(queued), 0) FROM lane WHERE queue = ?", (queue,))[0][0])

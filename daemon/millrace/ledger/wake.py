@@ -1,6 +1,8 @@
 """
 Telling the daemon that another process has written: a datagram to a socket in the state folder. It carries nothing
 and may be lost; the daemon also looks at the ledger's data version, so that a poke is a matter of speed only.
+
+The same socket answers what stands in no ledger, as it is about what the ledger does not take: see `ask`.
 """
 
 from __future__ import annotations
@@ -11,10 +13,14 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SOCKET_NAME: Final = "wake.sock"
+_POKE: Final = b"!"
+_QUESTION: Final = b"?"
+_MOST: Final = 2**17  # bytes of an answer
+ANSWER_S: Final = 1.0
 
 
 def poke(state: Path) -> bool:
@@ -24,6 +30,18 @@ def poke(state: Path) -> bool:
         return poker.poke()
     finally:
         poker.close()
+
+
+def ask(state: Path, timeout_s: float = ANSWER_S) -> str | None:
+    """Ask the daemon that serves a state folder what it cannot write; return its answer, None if none comes in time."""
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as asker, _address(state) as address:
+            asker.bind("")  # a name that the kernel picks, for the answer to come to
+            asker.settimeout(timeout_s)
+            asker.sendto(_QUESTION, address)
+            return asker.recv(_MOST).decode()
+    except OSError:  # nobody listens, or this user may not ask
+        return None
 
 
 class Poker:
@@ -41,7 +59,7 @@ class Poker:
         try:
             if self._socket is None:
                 self._socket = self._connected()
-            self._socket.send(b"!")
+            self._socket.send(_POKE)
         except BlockingIOError:
             return True  # its buffer is full of pokes already
         except OSError:
@@ -67,10 +85,16 @@ class Poker:
 
 
 class Listener:
-    """The daemon's end of the poke."""
+    """
+    The daemon's end of the poke.
 
-    def __init__(self, state: Path) -> None:
+    Args:
+        answer: What whoever asks is told.
+    """
+
+    def __init__(self, state: Path, answer: Callable[[], str] = str) -> None:
         self._state = state
+        self._answer = answer
         self._path = state / SOCKET_NAME
         self._path.unlink(missing_ok=True)  # left by a daemon that died; the lock says that none lives
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -81,15 +105,23 @@ class Listener:
     def wait(self, timeout_s: float) -> bool:
         """Wait for pokes, at most `timeout_s` seconds (> 0); return whether there were any."""
         self._socket.settimeout(timeout_s)
+        poked = False
         try:
-            self._socket.recv(16)
-            self._socket.settimeout(0)
             while True:
-                self._socket.recv(16)
+                word, sender = self._socket.recvfrom(16)
+                self._socket.settimeout(0)
+                if word == _QUESTION and sender:
+                    self._tell(sender)
+                else:
+                    poked = True
         except TimeoutError:
             return False
         except BlockingIOError:
-            return True
+            return poked
+
+    def _tell(self, sender: str | bytes) -> None:
+        with contextlib.suppress(OSError):  # it has gone, or does not listen
+            self._socket.sendto(self._answer().encode(), socket.MSG_DONTWAIT, sender)
 
     def nudge(self) -> None:
         """End the wait from another thread of this process."""

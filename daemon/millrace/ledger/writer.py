@@ -21,7 +21,7 @@ import apsw
 
 from millrace.errors import LedgerError
 from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
-from millrace.ledger.database import grow_log, is_fatal, translate
+from millrace.ledger.database import BUSY_MS, LOG_PAGES, cut_log, grow_log, is_fatal, log_size, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
 from millrace.ledger.unit import Outcome, Together, Work, alike, run, run_alone
@@ -41,6 +41,10 @@ CLOSE_S: Final = 10.0
 OFTEN: Final = 50
 # The log's bound once the disk was full; until then it is the one of the pragmas.
 CRAMPED_PAGES: Final = 100
+# How long the log of a small disk gets, in bounds of its own, before readers are waited for so that it can begin anew;
+# and for how long: they are short, and who reads for minutes must not stop the work.
+LONG: Final = 2
+READERS_MS: Final = 500
 
 
 class Writer:
@@ -63,7 +67,9 @@ class Writer:
         self._closed = False
         self._ended = False
         self.failed: Exception | None = None
-        self._cramped = False  # the disk was full, and the log has not been moved into the database since
+        self._cramped = False  # the disk was full, or the log is long for it, and has not been moved into the database
+        self._longest = sys.maxsize  # bytes of the log; unbounded but on a small disk
+        self.full = False  # the disk was, for what was to be written last
         self.locked = False  # another process has the write lock, for longer than a moment
         self._ready: Ticket[None] = Ticket()
         self._thread = threading.Thread(target=self._work, name="ledger-writer", daemon=True)
@@ -129,6 +135,9 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - handed to whoever called start()
             self._ready.settle(None, error)
             return
+        pages = self._connection.pragma("wal_autocheckpoint")
+        if pages < LOG_PAGES:
+            self._longest = LONG * pages * self._connection.pragma("page_size")
         self._ready.settle(None, None)
         while not (self._closed and not self._inbox):
             self._await_news()
@@ -195,7 +204,8 @@ class Writer:
         outcomes, failure = self._outcomes(tx, batch, place)
         failure = self._finish(tx, failure)
         for work, (result, error) in zip(batch[place:], outcomes, strict=False):
-            self._cramped |= isinstance(error or failure, apsw.FullError)
+            if isinstance(error or failure, apsw.FullError):
+                self._cramped = self.full = True
             self._tell(work.ticket.settle, result, _ours(error or failure))
         if failure is None:
             self._committed(tx.changes)
@@ -221,6 +231,9 @@ class Writer:
         return outcomes, failure
 
     def _committed(self, changes: Changes) -> None:
+        self.full = False
+        if self._longest < sys.maxsize:
+            self._cramped |= log_size(self._connection) > self._longest
         if changes:
             self._tell(self._on_commit, changes)
         self._commits += 1
@@ -275,13 +288,18 @@ class Writer:
 
     def _make_room(self, connection: apsw.Connection) -> None:
         """
-        The disk was full: before anything else, move the log into the database, and keep it short from now on. It
-        holds a page many times over, would take whatever room somebody makes, and leave none for being moved.
+        The disk was full, or is small and the log long: before anything else, move the log into the database, and keep
+        it short from now on. It holds a page many times over, would take whatever room somebody makes, and leave none
+        for being moved. By itself it begins anew only in a moment in which nobody reads.
         """
-        connection.wal_autocheckpoint(CRAMPED_PAGES)
-        with contextlib.suppress(apsw.Error):  # still full, or somebody reads for long: the next batch tries again
+        connection.wal_autocheckpoint(min(CRAMPED_PAGES, connection.pragma("wal_autocheckpoint")))
+        connection.set_busy_timeout(READERS_MS)
+        # Still full, or somebody reads for long: the next batch tries again.
+        with contextlib.suppress(apsw.Error, OSError):
+            cut_log(connection)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._cramped = False
+        connection.set_busy_timeout(BUSY_MS)
 
     def _fail(self, cause: Exception, batch: list[Work]) -> None:
         self.failed, self._closed = _ours(cause), True

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from millrace.config.settings import QueueSettings
+    from millrace.observe.explain_disk import Disk
 
 
 class Because(NamedTuple):
@@ -47,12 +48,19 @@ class Around(NamedTuple):
         served: Whether a daemon runs.
         queues: The queues of the site; None if its settings cannot be read.
         knows: Tells whether the site has a task of a name; None if its job files cannot be read.
+        disk: The ledger's disk; None if nothing is known of it.
     """
 
     now_ms: int
     served: bool
     queues: Mapping[str, QueueSettings] | None
     knows: Callable[[str], bool] | None = None
+    disk: Disk | None = None
+
+    @property
+    def full(self) -> Disk | None:
+        """The disk, if it is full."""
+        return self.disk if self.disk is not None and self.disk.full else None
 
 
 @dataclass(frozen=True)

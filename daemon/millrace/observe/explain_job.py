@@ -9,6 +9,7 @@ from millrace.ledger.rows import DEFAULT_CLIENT
 from millrace.ledger.states import Status
 from millrace.observe.explain import START, Around, Because, Change, Explanation, lasted, many
 from millrace.observe.explain_dead import dead
+from millrace.observe.explain_disk import MAKE_ROOM
 from millrace.observe.explain_past import past
 from millrace.observe.explain_waits import Told, facts_of, queued, waiting
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from millrace.ledger.place import Place, Standing
     from millrace.ledger.rows import AttemptRow, EventRow, JobRow, ProgressRow
+    from millrace.observe.explain_disk import Unrecorded
     from millrace.observe.explain_waits import Pause
 
 
@@ -55,6 +57,10 @@ def explain_job(known: JobFacts, around: Around) -> Explanation:
         "daemon_running": around.served,
         "attempts": [one.as_json() for one in known.attempts],
     }
+    if around.disk is not None:
+        facts["disk"] = around.disk.as_json()
+        if (lost := around.disk.unrecorded.get(job.id)) is not None:
+            facts["unrecorded"] = lost._asdict()
     if known.line is not None:
         facts["queue"] = facts_of(known.line, known.place)
     if known.pause is not None:
@@ -99,6 +105,8 @@ def _running(known: JobFacts, around: Around) -> Told:
     if not around.served:
         text = f"Attempt {job.attempt} was cut off: no daemon runs. The next start takes the job back, at no cost."
         return Told("running.cut_off", [Because(job.started_at, "running.cut_off", text)], [START])
+    if around.disk is not None and (ended := around.disk.unrecorded.get(job.id)) is not None:
+        return _unrecorded(job, ended, around)
     cancel = Change("If it should not go on:", f"millrace jobs cancel {job.id}")
     since = around.now_ms - (job.started_at or around.now_ms)
     text = f"Attempt {job.attempt} has run for {lasted(since)}{_far(known.progress)}."
@@ -107,7 +115,22 @@ def _running(known: JobFacts, around: Around) -> Told:
     if job.cancel_requested:
         told = Because(job.started_at, "running.cancelling", f"{text} Its end was asked for: it stops soon.")
         return Told("running.cancelling", [told], [])
-    return Told("running", [Because(job.started_at, "running", text)], [cancel])
+    told = Because(job.started_at, "running", text)
+    if around.full is not None:
+        return Told("disk_full", [around.full.because(), told], [MAKE_ROOM, cancel])
+    return Told("running", [told], [cancel])
+
+
+def _unrecorded(job: JobRow, ended: Unrecorded, around: Around) -> Told:
+    """Tell of an attempt that is over, though its job is running by the ledger."""
+    text = (
+        f"Attempt {ended.attempt} has ended, and the ledger does not take what it came to: {ended.why.rstrip('.')}. "
+        "The daemon keeps it, and offers it again every second. If the daemon ends before, the job runs once more."
+    )
+    told = Because(job.started_at, "running.unrecorded", text)
+    if around.full is not None:
+        return Told("disk_full", [around.full.because(), told], [MAKE_ROOM])
+    return Told("running.unrecorded", [told], [Change("See what is wrong with the ledger:", "millrace doctor")])
 
 
 def _stuck(job: JobRow, text: str, since: int, around: Around) -> Told:

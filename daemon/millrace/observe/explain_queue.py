@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from millrace.clock import rfc3339
 from millrace.observe.explain import NO_DAEMON, START, Around, Because, Change, Explanation, lasted, many
+from millrace.observe.explain_disk import MAKE_ROOM
 from millrace.observe.explain_waits import facts_of
 
 if TYPE_CHECKING:
@@ -29,16 +30,17 @@ def explain_queue(known: QueueFacts, around: Around) -> Explanation:
     row, line = known.row, known.line
     settings = around.queues.get(row.name) if around.queues is not None else None
     because = [*_stopped(known, around), *_depth(known, around), *_workers(known, around)]
-    change: list[Change] = []
+    change: list[Change] = [MAKE_ROOM] if around.disk is not None and (around.disk.full or around.disk.low) else []
     if line.paused_at is not None:
         change.append(Change("Let it give out work again:", f"millrace queues resume {row.name}"))
     if not around.served:
         change.append(START)
     if settings is not None and line.queued and line.running >= settings.max_workers:
-        change += [
-            Change(f"Give it more workers: [queues.{row.name}] workers in config.toml, then:", "millrace reload"),
-            Change("See what runs:", f"millrace jobs list --status running --queue {row.name}"),
-        ]
+        if around.full is None:  # else more workers would only have more to write
+            change.append(
+                Change(f"Give it more workers: [queues.{row.name}] workers in config.toml, then:", "millrace reload")
+            )
+        change.append(Change("See what runs:", f"millrace jobs list --status running --queue {row.name}"))
     if around.queues is not None and settings is None and row.queued:
         change.append(Change(f"Put [queues.{row.name}] back into config.toml, and start the daemon anew."))
     facts = {
@@ -48,6 +50,7 @@ def explain_queue(known: QueueFacts, around: Around) -> Explanation:
         "max_workers": settings.max_workers if settings else None,
         "max_backlog": settings.max_backlog if settings else None,
         "daemon_running": around.served,
+        **({"disk": around.disk.as_json()} if around.disk is not None else {}),
     }
     status = "paused" if line.paused_at is not None else "open"
     return Explanation("queue", row.name, row.name, status, because[0].code, because, change, facts)
@@ -56,6 +59,11 @@ def explain_queue(known: QueueFacts, around: Around) -> Explanation:
 def _stopped(known: QueueFacts, around: Around) -> Iterator[Because]:
     """Tell why it gives out nothing at all."""
     line = known.line
+    if around.full is not None:
+        yield around.full.because()
+        if around.full.unrecorded:
+            text = f"{many(len(around.full.unrecorded), 'attempt')} of all queues that ended could not be written down."
+            yield Because(None, "queue.unrecorded", text)
     if line.paused_at is not None:
         text = f"It was paused by {line.paused_by}: what runs goes on, and nothing more is started."
         yield Because(line.paused_at, "queue.paused", text)
@@ -92,6 +100,8 @@ def _workers(known: QueueFacts, around: Around) -> Iterator[Because]:
     if open_now >= settings.max_backlog:
         text = f"It is at its max_backlog of {settings.max_backlog:,} open jobs: more are refused."
         yield Because(None, "queue.backlog", text)
+    if around.disk is not None and around.disk.low:
+        yield around.disk.why_refused()
     full = line.running >= settings.max_workers
     text = f"{line.running:,} of its {many(settings.max_workers, 'worker')} are busy"
     if line.longest is None:

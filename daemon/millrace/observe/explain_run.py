@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from millrace.observe.explain import NO_DAEMON, START, Around, Because, Change, Explanation, clock_time, many
 from millrace.observe.explain_dead import BAD_ITEM, is_bad_item
+from millrace.observe.explain_disk import MAKE_ROOM
 from millrace.observe.explain_past import waits_for
 from millrace.observe.explain_waits import Pause, Told
 
@@ -56,6 +57,7 @@ def explain_run(known: RunFacts, around: Around) -> Explanation:
         "edition": run.edition,
         "cancelled_by": known.ender,
         "daemon_running": around.served,
+        **({"disk": around.disk.as_json()} if around.disk is not None else {}),
         "dead": [{"id": job.id, "stage": job.stage, "record": job.record} for job in known.dead],
     }
     return Explanation(
@@ -77,6 +79,9 @@ def _running(known: RunFacts, around: Around) -> Told:
     if not around.served:
         because.insert(0, NO_DAEMON)
         change.append(START)
+    if around.full is not None:
+        because.insert(0, around.full.because())
+        change.insert(0, MAKE_ROOM)
     if not any(_open(run, name) for name in run.counts):
         text = "None of its jobs is open, and yet it has not ended: the daemon looks for that every few minutes."
         because.append(Because(None, "run.stalled", text))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from millrace.errors import PayloadError
 from millrace.ledger.place import MOST
 from millrace.observe.explain import NO_DAEMON, START, Because, Change, clock_time, lasted, many
+from millrace.observe.explain_disk import MAKE_ROOM
 from millrace.observe.explain_past import waits_for
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def waiting(job: JobRow, around: Around, pause: Pause | None) -> Told:
         because.append(NO_DAEMON)
     elif late_ms > _LATE_MS:
         because.append(Because(job.due_at, "overdue", f"Its time came {lasted(late_ms)} ago: the daemon is behind."))
+        if around.full is not None:
+            return Told("disk_full", [around.full.because(), *because], [MAKE_ROOM, *_cures(job, kind)])
     return Told(f"waiting.{kind}", because, [*_start(around), *_cures(job, kind)])
 
 
@@ -116,6 +119,9 @@ def queued(job: JobRow, around: Around, line: Standing, place: Place) -> Told:
     settings = around.queues.get(job.queue) if around.queues is not None else None
     because: list[Because] = []
     change: list[Change] = _start(around)
+    if around.full is not None:
+        because.append(around.full.because())
+        change.insert(0, MAKE_ROOM)
     if line.paused_at is not None:
         text = f"Its queue {job.queue} was paused by {line.paused_by}."
         because.append(Because(line.paused_at, "queued.paused", text))
@@ -129,11 +135,13 @@ def queued(job: JobRow, around: Around, line: Standing, place: Place) -> Told:
     because += _line(job, line, place)
     if settings is not None and line.running >= settings.max_workers:
         because.append(_full(line, settings.max_workers))
-        change.append(
-            Change(
-                f"Give the queue more workers: [queues.{job.queue}] workers in config.toml, then:", "millrace reload"
+        if around.full is None:  # else more workers would only have more to write
+            change.append(
+                Change(
+                    f"Give the queue more workers: [queues.{job.queue}] workers in config.toml, then:",
+                    "millrace reload",
+                )
             )
-        )
         change.append(Change("See what runs:", f"millrace jobs list --status running --queue {job.queue}"))
     if not because:
         because.append(Because(job.queued_at, "queued.next", "It is next: the daemon claims it at any moment."))

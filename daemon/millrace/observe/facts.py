@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
     from millrace.observe.conservation import ConservationCheck
     from millrace.queue.pool import PoolState
+    from millrace.queue.room import Level
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class Facts:
         ages: For each part that must make progress, the seconds since its last turn.
         failing: For each part that failed at its last turn, the reason.
         refusals: How many attempts have ended whose outcome the ledger has not yet taken, and why not.
+        level: How much room the disk has for work; None if that cannot be told.
         accepting: Whether the daemon takes work: not while it starts or stops.
         settings: Replaced when they are read again.
         schedules: The schedules at this moment.
@@ -56,3 +58,4 @@ class Facts:
     schedules: Callable[[], ScheduleFacts] = ScheduleFacts
     failing: Callable[[], Mapping[str, str]] = dict
     refusals: Callable[[], tuple[int, str]] = lambda: (0, "")
+    level: Callable[[], Level | None] = lambda: None

@@ -95,15 +95,17 @@ class Health:
 
     def _storage(self) -> Verdict:
         storage = storage_of(self._facts.ledger)
+        level = self._facts.level()
         figures = {
             "database_bytes": storage.database_bytes,
             "wal_bytes": storage.wal_bytes,
             "disk_free_bytes": storage.disk_free_bytes,
+            "disk_kept_bytes": level.kept if level else None,
             "files_free": storage.files_free,
             **self._surveyed(),
         }
         left = f"{storage.disk_free_bytes / 10**6:,.0f} MB are left on the disk of {self._facts.ledger.parent}"
-        if storage.out(self._facts.settings.storage.reserve):
+        if level is not None and level.refusal is not None:
             return Verdict("fail", figures, f"{left}: no work is taken in")
         if storage.files_free is not None and storage.files_free < FEW_FILES:
             why = f"only {storage.files_free} files can still be made on the disk of {self._facts.ledger.parent}"

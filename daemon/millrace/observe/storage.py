@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from millrace.queue.room import reserve_of
-
 _MB: Final = 10**6
 FEW_FILES: Final = 1000  # a warning below so many files that can still be made
 LOW: Final = (500 * _MB, 0.10)  # a warning below this many bytes, or this share of a smaller disk
@@ -36,10 +34,6 @@ class Storage:
     def low(self) -> bool:
         """Whether somebody should make room soon."""
         return self.disk_free_bytes < min(LOW[0], LOW[1] * self.disk_total_bytes)
-
-    def out(self, reserve: int | None) -> bool:
-        """Whether so little is left that no work is taken in; see `queue.room`."""
-        return self.disk_free_bytes < reserve_of(reserve, self.disk_total_bytes)
 
 
 def storage_of(ledger: Path) -> Storage:

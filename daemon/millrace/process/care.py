@@ -34,8 +34,10 @@ class Care:
         self._clock = clock
         moves, reads = engine.moves, engine.ledger.reads
         self._reads = reads
-        self._room = room = Room(site.places.ledger, site.settings.storage.reserve, clock=clock)
-        engine.submitter.room = room.refusal
+        self._room = room = Room(
+            site.places.ledger, site.settings.storage.reserve, open_jobs=reads.open_jobs, clock=clock
+        )
+        engine.submitter.room = room
         self._survey = Survey(site.places.ledger, room, moves=moves, reads=reads, clock=clock, emit=emit)
         rota = Rota(
             site.places,

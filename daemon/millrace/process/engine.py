@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
 from millrace import __version__
 from millrace.define.load import load_jobs
-from millrace.errors import LedgerError
+from millrace.errors import LedgerError, LedgerFull
 from millrace.events import AttemptsRecovered, JobFileBroken, LedgerMade, PartRestarted, SignOffFailed
 from millrace.ledger.ids import new_id
 from millrace.ledger.ledger import Ledger
@@ -44,6 +45,8 @@ LOOK_S: Final = 0.05
 NOW_S: Final = 2.0  # for what was interrupted to be recorded, when the stop is in a hurry: processes need about one
 HUNG_S: Final = 20.0
 SIGN_OFF_S: Final = 5.0
+MOST_TOLD: Final = 200  # of what could not be written, and the characters of each reason: an answer is one datagram
+MOST_WORDS: Final = 300
 MOST_LOAD: Final = 4.0  # load average per core above which pools do not grow
 MOST_MEMORY: Final = 90.0  # percent
 # A millisecond instead of five: the writer asks for the interpreter's lock at every statement, and a job that computes
@@ -80,7 +83,7 @@ class Engine:
         self._take_over({name for name, queue in settings.queues.items() if queue.kind == "thread"})
         self.submitter = Submitter(self.registry, settings, self.moves, self.ledger.reads, emit=emit)
         self.running = Running(clock)
-        self._listener = Listener(places.state)
+        self._listener = Listener(places.state, lambda: json.dumps(self.troubles()))
         self.children = self._new_children(site)
         self._kit = self._new_kit(settings)
         self._pools = [self._new_pool(name, queue) for name, queue in settings.queues.items()]
@@ -198,6 +201,14 @@ class Engine:
         """Return how many attempts have ended whose outcome is not written, and why one of them is not."""
         found = list(self._kit.refusals.values())
         return len(found), f"{type(found[0]).__name__}: {found[0]}" if found else ""
+
+    def troubles(self) -> dict[str, Any]:
+        """Return what keeps the ledger from being written, as far as this process alone knows it; JSON."""
+        known = list(self._kit.refusals.items())[:MOST_TOLD]
+        unrecorded = {job_id: [attempt, str(error)[:MOST_WORDS]] for (job_id, attempt), error in known}
+        full = self.ledger.writer.full or any(isinstance(error, LedgerFull) for _, error in known)
+        level = self.submitter.room.level() if self.submitter.room is not None else None
+        return {"full": full, "level": level, "unrecorded": unrecorded}
 
     def schedules(self) -> ScheduleFacts:
         """Return the schedules at this moment."""

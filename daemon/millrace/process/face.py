@@ -65,6 +65,7 @@ class Face:
             schedules=engine.schedules,
             failing=engine.failing,
             refusals=engine.refusals,
+            level=lambda: engine.submitter.room.level() if engine.submitter.room is not None else None,
         )
         metrics = Metrics(version=__version__)
         metrics.watch(facts)
@@ -81,6 +82,7 @@ class Face:
             metrics=metrics.text,
             clock=clock,
             emit=bus.emit,
+            troubles=engine.troubles,
         )
         first_token(engine.ledger.reads, engine.moves, site.places.state, clock=clock, emit=bus.emit)
         host, port = site.places.listen

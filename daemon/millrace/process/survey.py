@@ -12,7 +12,6 @@ from millrace.ledger.prune_reads import PruneReads
 from millrace.ledger.usage import client_bytes, table_bytes
 from millrace.observe.forecast import DAY_MS, EVERY_MS, days_left, growth_per_day, remember
 from millrace.observe.storage import storage_of
-from millrace.queue.room import reserve_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +34,7 @@ class Survey:
     The survey of one ledger. What it has found stands in the ledger: a restart goes on with the same history.
 
     Args:
-        room: Knows the reserve.
+        room: Knows what is kept for accepted work.
     """
 
     def __init__(self, ledger: Path, room: Room, *, moves: Moves, reads: Reads, clock: Clock, emit: Emit) -> None:
@@ -59,8 +58,9 @@ class Survey:
         storage = storage_of(self._ledger)
         files = blob_rows.total_bytes(self._reads)
         history = remember([(at, size) for at, size in last.get("history", [])], now, pages.used_bytes + files)
-        reserve = reserve_of(self._room.reserve, storage.disk_total_bytes)
-        left = days_left(history, storage.disk_free_bytes - reserve + pages.free * pages.size)
+        level = self._room.level()
+        kept = level.kept if level is not None else 0
+        left = days_left(history, storage.disk_free_bytes - kept + pages.free * pages.size)
         told = self._told(last, now, left)
         measured_at = last.get("tables_at", 0)
         fresh = 0 <= now - measured_at < DAY_MS and not grown

@@ -12,7 +12,7 @@ from millrace.queue.bounds import check_bounds
 from millrace.runner.plan import plan_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from millrace.config.settings import Settings
     from millrace.define.pipeline import Pipeline
@@ -55,7 +55,8 @@ class RunStarter:
     Starts runs for one site. Safe to share between threads.
 
     Args:
-        full: Returns why a queue takes no more work from outside, None while it does.
+        admit: Lets work for queues in, with texts that it brings; returns what is called once it is written. Raises
+            what refuses it.
     """
 
     def __init__(
@@ -65,14 +66,14 @@ class RunStarter:
         moves: Moves,
         *,
         emit: Emit,
-        full: Callable[[str], MillraceError | None],
+        admit: Callable[[Iterable[str], Iterable[str]], Callable[[], None]],
     ) -> None:
         self._registry = registry
         self._settings = settings
         self._clients = settings.client_names()
         self._moves = moves
         self._emit = emit
-        self._full = full
+        self._admit = admit
 
     def apply(self, settings: Settings) -> None:
         """Check by these settings from now on."""
@@ -87,12 +88,19 @@ class RunStarter:
         """
         try:
             run = self.prepare(wanted)
-            self._refuse_overload(run)
+            # Refused is a run whose first jobs would find no room: what follows them never is.
+            written = self._admit(
+                dict.fromkeys(stage.queue for stage in run.plan.stages if not stage.waits), [run.inputs]
+            )
         except MillraceError as error:
             self._emit(SubmitRefused(wanted.pipeline, error.type, str(error)))
             raise
-        ticket = self._moves.start_run(run)
-        ticket.then(lambda done: self._announce(run, done))
+        try:
+            ticket = self._moves.start_run(run)
+        except BaseException:
+            written()
+            raise
+        ticket.then(lambda done: self._announce(run, done, written))
         return ticket
 
     def prepare(self, wanted: RunSubmission) -> NewRun:
@@ -131,14 +139,8 @@ class RunStarter:
             wanted.text, payload=wanted.payload, words=wanted.words, max_bytes=self._settings.web.max_body
         )
 
-    def _refuse_overload(self, run: NewRun) -> None:
-        """Refuse a run whose first jobs would find no room: what follows them is never refused."""
-        for queue in dict.fromkeys(stage.queue for stage in run.plan.stages if not stage.waits):
-            error = self._full(queue)
-            if error is not None:
-                raise error
-
-    def _announce(self, run: NewRun, done: Ticket[Started]) -> None:
+    def _announce(self, run: NewRun, done: Ticket[Started], written: Callable[[], None]) -> None:
+        written()
         if done.error is None and not (started := done.wait()).existed:
             correlation_id = run.correlation_id or started.id
             self._emit(RunStarted(started.id, run.pipeline, run.client, run.source.kind, correlation_id))

@@ -36,7 +36,7 @@ class OpenSite:
         self._poker = Poker(places.state)
         self.ledger.on_change.append(self._wake)
         self.submitter = Submitter(self.registry, settings, self.ledger.moves, self.ledger.reads, emit=emit)
-        self.submitter.room = Room(places.ledger, settings.storage.reserve).refusal
+        self.submitter.room = Room(places.ledger, settings.storage.reserve, open_jobs=self.ledger.reads.open_jobs)
 
     def __enter__(self) -> Self:
         """Return itself."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -10,6 +11,7 @@ from millrace.errors import LedgerError, LedgerFull, MillraceError, Overloaded, 
 from millrace.events import JobsAccepted, SubmitRefused
 from millrace.ledger.rows import DEFAULT_CLIENT, FROM_API, NewJob, Source
 from millrace.queue.bounds import COMMIT_S, check_bounds
+from millrace.queue.room import bytes_of
 from millrace.queue.runs import RunStarter
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from millrace.ledger.reads import Reads
     from millrace.ledger.run_rows import NewRun, Started
     from millrace.ledger.ticket import Ticket
+    from millrace.queue.room import Room
     from millrace.queue.runs import RunSubmission
 
 CHUNK: Final = 500  # jobs in one commit: about 20 ms of the write lock
@@ -31,6 +34,10 @@ FULL_RETRY_S: Final = 5.0
 # With this much room nobody can fill a queue between two looks, so that most submissions need none.
 PLENTY: Final = 50_000
 ROOM_S: Final = 0.05
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 class Submission(NamedTuple):
@@ -89,8 +96,8 @@ class Submitter:
         self._reads = reads
         self._emit = emit
         self._clock = clock
-        self.room: Callable[[], LedgerFull | None] = lambda: None  # why the disk takes no more work; see `queue.room`
-        self._runs = RunStarter(registry, settings, moves, emit=emit, full=self.full)
+        self.room: Room | None = None  # what watches over the disk; without it each write finds out by itself
+        self._runs = RunStarter(registry, settings, moves, emit=emit, admit=self._admit)
 
     def apply(self, settings: Settings) -> None:
         """Check by these settings from now on."""
@@ -126,13 +133,11 @@ class Submitter:
         """Check a submission and hand it to the writer; the ticket carries one `Accepted`. See `Writer.submit`."""
         try:
             job = self.prepare(wanted)
-            full = self.full(job.queue)
-            if full is not None:
-                raise full
+            written = self._admit([job.queue], [job.payload])
         except MillraceError as error:
             self._emit(SubmitRefused(wanted.task, error.type, str(error)))
             raise
-        return self._hand_over([job], waits=waits)
+        return self._hand_over([job], written, waits=waits)
 
     def submit_many(self, many: Iterable[Submission | MillraceError]) -> Iterator[list[Accepted | MillraceError]]:
         """
@@ -160,12 +165,15 @@ class Submitter:
             raise failed
 
     def _chunks(self, many: Iterable[Submission | MillraceError]) -> Iterator[_Chunk]:
-        chunk = _Chunk()
+        chunk, size = _Chunk(), 0
+        most = sys.maxsize if self.room is None else self.room.piece()
         for wanted in many:
-            chunk.verdicts.append(wanted if isinstance(wanted, MillraceError) else self._prepared(wanted))
-            if len(chunk.verdicts) >= CHUNK:
+            verdict = wanted if isinstance(wanted, MillraceError) else self._prepared(wanted)
+            chunk.verdicts.append(verdict)
+            size += bytes_of([verdict.payload]) if isinstance(verdict, NewJob) else 0
+            if len(chunk.verdicts) >= CHUNK or size >= most:
                 yield chunk
-                chunk = _Chunk()
+                chunk, size = _Chunk(), 0
         if chunk.verdicts:
             yield chunk
 
@@ -222,11 +230,16 @@ class Submitter:
             terms.rooms[queue] = (now, room)
         return room
 
-    def full(self, queue: str) -> Overloaded | LedgerFull | None:
-        """Return why a queue, or the disk, takes no more work from outside; None while it does."""
-        if (no_room := self.room()) is not None:
-            return no_room
-        return self._overloaded(queue) if self._room(queue) < 1 else None
+    def _admit(self, queues: Iterable[str], payloads: Iterable[str]) -> Callable[[], None]:
+        """
+        Let work from outside in, if its queues and the disk have room; return what is called once it is written.
+
+        Raises: Overloaded, LedgerFull.
+        """
+        for queue in queues:
+            if self._room(queue) < 1:
+                raise self._overloaded(queue)
+        return _nothing if self.room is None else self.room.take(bytes_of(payloads))
 
     def _overloaded(self, queue: str) -> Overloaded:
         bound = self._terms.settings.queues[queue].max_backlog
@@ -234,29 +247,38 @@ class Submitter:
             f'queue "{queue}" is at its max_backlog of {bound} open jobs: try again later', retry_after_s=FULL_RETRY_S
         )
 
-    def _send(self, chunk: _Chunk, before: _Chunk | None) -> Overloaded | LedgerFull | None:
+    def _send(self, chunk: _Chunk, before: _Chunk | None) -> MillraceError | None:
         """
         Hand a chunk to the writer, if its queues have room for all of it; return why not.
 
         Jobs with a key go in by themselves, so that one conflict refuses one job.
         """
-        if (no_room := self.room()) is not None:
-            return no_room
         jobs = {place: item for place, item in enumerate(chunk.verdicts) if isinstance(item, NewJob)}
         for queue, count in Counter(job.queue for job in jobs.values()).items():
             if before is not None and self._room(queue) < count + CHUNK:
                 self._verdicts(before)  # near the bound what is still on its way counts
             if self._room(queue) < count:
                 return self._overloaded(queue)
+        try:
+            written = self._admit([], (job.payload for job in jobs.values()))
+        except LedgerFull as error:
+            return error
         chunk.sent = True
         chunk.keyed = {place: self._hand_over([job]) for place, job in jobs.items() if job.key is not None}
         chunk.plain = [place for place, job in jobs.items() if job.key is None]
-        chunk.ticket = self._hand_over([jobs[place] for place in chunk.plain]) if chunk.plain else None
+        # Also if there are none: it is settled after all that was handed in before.
+        chunk.ticket = self._hand_over([jobs[place] for place in chunk.plain], written)
         return None
 
-    def _hand_over(self, jobs: list[NewJob], *, waits: bool = False) -> Ticket[list[Accepted]]:
-        ticket = self._moves.accept(jobs, waits=waits)
-        ticket.then(lambda done: self._announce(jobs, done))
+    def _hand_over(
+        self, jobs: list[NewJob], written: Callable[[], None] = _nothing, *, waits: bool = False
+    ) -> Ticket[list[Accepted]]:
+        try:
+            ticket = self._moves.accept(jobs, waits=waits)
+        except BaseException:
+            written()
+            raise
+        ticket.then(lambda done: self._announce(jobs, done, written))
         return ticket
 
     @staticmethod
@@ -268,7 +290,8 @@ class Submitter:
             chunk.verdicts[place] = chunk.outcome(ticket, 1)[0]
         return chunk.verdicts  # type: ignore[return-value] # every new job has been replaced by its verdict
 
-    def _announce(self, jobs: list[NewJob], done: Ticket[list[Accepted]]) -> None:
+    def _announce(self, jobs: list[NewJob], done: Ticket[list[Accepted]], written: Callable[[], None]) -> None:
+        written()
         if done.error is not None:
             return
         added = [(job, accepted) for job, accepted in zip(jobs, done.wait(), strict=True) if not accepted.existed]

@@ -10,6 +10,7 @@ from fastapi.responses import Response  # noqa: TC002 - FastAPI reads the annota
 from millrace.errors import NotFound, did_you_mean
 from millrace.observe import explain_look
 from millrace.observe.explain import Around
+from millrace.observe.explain_disk import disk_of
 from millrace.triggers.board import board
 from millrace.triggers.timetable import timetable
 from millrace.web.answers import json_answer
@@ -83,7 +84,13 @@ async def schedule(request: Request, caller: Viewer, name: str) -> Response:
 
 
 def _around(house: House) -> Around:
-    return Around(house.clock.now_ms(), served=True, queues=house.settings.queues, knows=house.registry.knows)
+    return Around(
+        house.clock.now_ms(),
+        served=True,
+        queues=house.settings.queues,
+        knows=house.registry.knows,
+        disk=disk_of(None, house.troubles()),
+    )
 
 
 def _own(found: dict[str, Any], caller: Caller) -> dict[str, Any]:

@@ -26,6 +26,7 @@ class House:
         settings: Replaced when they are read again.
         health: The report of `observe.health.Health`; may look at the ledger.
         unfit: Why the daemon should get no work now, None if it is fit; may look at the ledger.
+        troubles: What could not be written; see `process.engine.Engine.troubles`.
         metrics: All metrics in Prometheus's text format; may look at the ledger.
     """
 
@@ -39,6 +40,7 @@ class House:
     metrics: Callable[[], bytes]
     clock: Clock
     emit: Emit
+    troubles: Callable[[], dict[str, Any]] = dict
 
     @property
     def max_body(self) -> int:

@@ -89,6 +89,15 @@ def until_file(n: int, name: str) -> int:
 
 
 @task(timeout="60s", backoff="1ms..20ms")
+def swell(n: int, name: str, size: int) -> str:
+    """Work until a file is there, and give back more than came in."""
+    with alone(n):
+        while not Path(name).exists():
+            threading.Event().wait(0.01)
+    return "x" * size
+
+
+@task(timeout="60s", backoff="1ms..20ms")
 def bulk(n: int, fill: str) -> str:
     """Leave marks, and give back a part of what it was given."""
     work(n, 0)

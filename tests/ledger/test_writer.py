@@ -47,8 +47,9 @@ class Breakable(apsw.Connection):
 class Rig:
     """A writer over a table of notes, at a standstill until `go`, so that the units handed in make one batch."""
 
-    def __init__(self, path: Path, *, patience_ms: int = 50) -> None:
+    def __init__(self, path: Path, *, patience_ms: int = 50, log_pages: int = 1000) -> None:
         self.path = path
+        self._log_pages = log_pages
         self._patience_ms = patience_ms
         self.clock = OwnClock()
         self.events: list[Event] = []
@@ -63,6 +64,7 @@ class Rig:
         self.connection = Breakable(str(self.path))
         self.connection.set_busy_timeout(self._patience_ms)
         self.connection.pragma("journal_mode", "wal")
+        self.connection.pragma("wal_autocheckpoint", self._log_pages)
         self.connection.execute("CREATE TABLE note (text TEXT UNIQUE)")
         return self.connection
 
@@ -586,6 +588,39 @@ def test_what_a_failed_transaction_left_in_the_log_is_cut_off(tmp_path: Path) ->
     assert connection.execute("SELECT x FROM a").fetchall() == [(1,), (2,)]
     assert connection.pragma("integrity_check") == "ok"
     connection.close()
+
+
+def test_the_log_of_a_small_disk_stays_short_beside_readers_who_take_turns(tmp_path: Path) -> None:
+    """There is no moment in which nobody reads: by itself SQLite would let the log grow until the disk is full."""
+    rig = Rig(tmp_path / "notes.db", log_pages=10)
+    rig.go()
+    log = Path(f"{rig.path}-wal")
+    readers = [apsw.Connection(str(rig.path), flags=apsw.SQLITE_OPEN_READONLY) for _ in range(2)]
+    readers[0].execute("BEGIN; SELECT count(*) FROM note")
+    longest = 0
+    done = threading.Event()
+
+    def read() -> None:
+        ours, theirs = readers
+        while not done.is_set():
+            theirs.execute("BEGIN; SELECT count(*) FROM note")
+            ours.execute("COMMIT")
+            ours, theirs = theirs, ours
+        ours.execute("COMMIT")
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for number in range(300):
+            rig.note(f"{number}{'x' * 8000}").wait(LIMIT_S)
+            longest = max(longest, log.stat().st_size)
+    finally:
+        done.set()
+        thread.join(LIMIT_S)
+    for reader in readers:
+        reader.close()
+    assert longest < 1_000_000, "of more than three million bytes"
+    rig.writer.close()
 
 
 def test_a_full_disk_refuses_what_does_not_fit_and_recovers(book: Book) -> None:

@@ -21,7 +21,7 @@ import apsw
 
 from millrace.errors import LedgerError
 from millrace.events import DaemonFailed, Emit, LedgerLocked, PartRestarted
-from millrace.ledger.database import BUSY_MS, LOG_PAGES, cut_log, grow_log, is_fatal, log_size, translate
+from millrace.ledger.database import LOG_PAGES, cut_log, grow_log, is_fatal, log_size, translate
 from millrace.ledger.ticket import Ticket
 from millrace.ledger.transaction import Changes, Transaction
 from millrace.ledger.unit import Outcome, Together, Work, alike, run, run_alone
@@ -299,7 +299,7 @@ class Writer:
             cut_log(connection)
             connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
             self._cramped = False
-        connection.set_busy_timeout(BUSY_MS)
+        connection.set_busy_timeout(self._patience_ms)
 
     def _fail(self, cause: Exception, batch: list[Work]) -> None:
         self.failed, self._closed = _ours(cause), True

@@ -44,6 +44,7 @@ def test_the_daemon_of_a_copy_leaves_the_children_of_the_first_alone(site: Scrat
 
 def test_two_sites_with_links_to_one_ledger_are_refused(site: Scratch, other: Scratch, tmp_path: Path) -> None:
     """Each would take the work of the other for that of a dead daemon."""
+    (tmp_path / "shared.db").touch()  # a link that leads nowhere is refused for that
     for one in (site, other):
         one.state.mkdir()
         one.ledger.symlink_to(tmp_path / "shared.db")

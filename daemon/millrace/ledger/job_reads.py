@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from millrace.errors import NotFound
 from millrace.ledger.ids import first_id
-from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief, prefix_range
+from millrace.ledger.parse import as_attempt, as_event, as_job, in_brief
 from millrace.ledger.reader import Reader
 from millrace.ledger.rows import JobFilter, JobRow, Page
 from millrace.ledger.seals import sealed
@@ -33,7 +32,6 @@ SELECT coalesce(sum(waiting + queued + running + succeeded + dead + cancelled), 
  WHERE run_id = ? AND {status} > 0"""
 _NAMES: Final = ("task", "queue", "client")
 _UNDONE: Final = frozenset({Status.DEAD, Status.CANCELLED})
-_PREFIX_LOOK: Final = 3
 
 
 class JobReads(Reader):
@@ -45,16 +43,7 @@ class JobReads(Reader):
 
         Raises: NotFound, which names the candidates if the prefix is not unique.
         """
-        low, high = prefix_range(job_id)
-        found = self.rows(f"{_JOB} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
-        if not found:
-            msg = f'no job "{job_id}"'
-            raise NotFound(msg)
-        if len(found) > 1 and found[0][0] != low:
-            candidates = ", ".join(row[0] for row in found)
-            msg = f'"{job_id}" could be any of {candidates} …: give more of the id'
-            raise NotFound(msg)
-        return as_job(found[0], self._checked)
+        return as_job(self.of_prefix(_JOB, job_id, "job"), self._checked)
 
     def attempts(self, job_id: str) -> list[AttemptRow]:
         """Return the attempts of a job that are over, oldest first."""

@@ -80,7 +80,7 @@ def as_run(row: tuple[Any, ...], counts: dict[str, dict[str, int]], records: dic
     )  # fmt: skip
 
 
-def prefix_range(text: str, of: str = "a job") -> tuple[str, str]:
+def prefix_range(text: str, of: str) -> tuple[str, str]:
     """
     Return the bounds between which the ids lie that start with a prefix, dashes or none.
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import threading
 import weakref
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import apsw
 
-from millrace.errors import LedgerDamaged, LedgerError, LedgerNewer, ValueDamaged
+from millrace.errors import LedgerDamaged, LedgerError, LedgerNewer, NotFound, ValueDamaged
 from millrace.ledger.blobs import Blobs
 from millrace.ledger.database import VERSION, newer, open_reader, translate
-from millrace.ledger.parse import outline, shown
+from millrace.ledger.parse import outline, prefix_range, shown
 from millrace.ledger.seals import unsealed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from typing import Self
+
+_PREFIX_LOOK: Final = 3  # a unique one, and the first candidates of one that is not
 
 
 class Reader:
@@ -89,6 +91,27 @@ class Reader:
             raise self.blame(error) from error
         except UnicodeDecodeError as error:
             raise _no_text("the ledger") from error
+
+    def of_prefix(self, look: str, text: str, what: str) -> tuple[Any, ...]:
+        """
+        Return the row of an id or of a unique prefix of one.
+
+        Args:
+            look: A SELECT whose first column is the id, without conditions.
+            what: A job or a run, for messages.
+        Raises: NotFound, which names the candidates if the prefix is not unique.
+        """
+        low, high = prefix_range(text, f"a {what}")
+        found = self.rows(f"{look} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
+        if not found:
+            msg = f'no {what} "{text}"'
+            raise NotFound(msg)
+        if len(found) > 1 and found[0][0] != low:
+            candidates = ", ".join(row[0] for row in found)
+            msg = f'"{text}" could be any of {candidates} …: give more of the id'
+            raise NotFound(msg)
+        row: tuple[Any, ...] = found[0]
+        return row
 
     @contextmanager
     def _one_moment(self, what: str = "the ledger") -> Iterator[apsw.Connection]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from millrace.errors import NotFound
 from millrace.ledger import arguments
 from millrace.ledger.net import net_of
-from millrace.ledger.parse import as_run, in_brief, prefix_range
+from millrace.ledger.parse import as_run, in_brief
 from millrace.ledger.reader import Reader
 from millrace.ledger.rows import ProgressRow
 from millrace.ledger.run_rows import RunFilter, RunPage, RunRow
@@ -47,7 +47,6 @@ SELECT record.number, {arguments.SEALED} FROM record CROSS JOIN job
     ON job.run_id = ?1 AND job.stage = ?5 AND coalesce(job.record, '') = record.number || ''
  WHERE record.fanout = {_FANOUT} AND record.number > ?3 AND +job.status = 'succeeded'
  ORDER BY record.number LIMIT ?4"""  # noqa: S608 - our own text
-_PREFIX_LOOK: Final = 3
 _MOST_RUNS: Final = 1000
 
 
@@ -64,16 +63,7 @@ class RunReads(Reader):
 
         Raises: NotFound, which names the candidates if the prefix is not unique.
         """
-        low, high = prefix_range(run_id, "a run")
-        found = self.rows(f"{_RUN} WHERE id >= ? AND id < ? ORDER BY id LIMIT {_PREFIX_LOOK}", (low, high))
-        if not found:
-            msg = f'no run "{run_id}"'
-            raise NotFound(msg)
-        if len(found) > 1 and found[0][0] != low:
-            candidates = ", ".join(row[0] for row in found)
-            msg = f'"{run_id}" could be any of {candidates} …: give more of the id'
-            raise NotFound(msg)
-        return self._with_counts(found[0], self._checked)
+        return self._with_counts(self.of_prefix(_RUN, run_id, "run"), self._checked)
 
     def runs(self, wanted: RunFilter, *, whole: bool = False) -> RunPage:
         """
